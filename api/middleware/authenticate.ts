@@ -1,0 +1,77 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { CodedError } from '../../contracts/errors.ts';
+import { asId, isUuid, type NodeId } from '../../contracts/ids.ts';
+import type { Database } from '../../db/client.ts';
+import { ensurePersonal, type PersonalIdentity } from '../../db/identity/personal.store.ts';
+import { findNodeBySecretHash, readAgentSecretHash } from '../../db/nodes/node.views.ts';
+import type { Tokens } from '../deps.ts';
+import type { Caller } from '../route.ts';
+import { RecentMap } from './cache.ts';
+import { validationError } from './errors.ts';
+
+const bearer = /^Bearer +([\x21-\x7e]+)$/i;
+
+/** The credential of a request. @throws CodedError token_missing or token_invalid. */
+export function bearerOf(request: IncomingMessage): string {
+  const header = request.headers.authorization;
+  if (header === undefined || header === '') throw new CodedError('token_missing');
+  const token = bearer.exec(header)?.[1];
+  if (token === undefined) throw new CodedError('token_invalid');
+  return token;
+}
+
+/** Turns the token of a request into a caller, making the user's personal records at first sight. */
+export type AuthenticateUser = (request: IncomingMessage) => Promise<Caller>;
+
+const maxKnownUsers = 10_000;
+
+/** User authentication of one process; known users cost no query. */
+export function createUserAuthentication(deps: {
+  readonly db: Database;
+  readonly tokens: Tokens;
+}): AuthenticateUser {
+  const known = new RecentMap<PersonalIdentity>({ size: maxKnownUsers });
+  return async (request) => {
+    const claims = await deps.tokens.verify(bearerOf(request));
+    let identity = known.get(claims.userId);
+    if (identity === undefined) {
+      identity = await ensurePersonal(deps.db, claims);
+      known.set(claims.userId, identity);
+    }
+    const named = claims.orgId ?? (identity.personalOrg ? identity.orgId : null);
+    if (named !== identity.orgId) throw new CodedError('token_scope_invalid');
+    return {
+      userId: asId(claims.userId),
+      orgId: asId(identity.orgId),
+      roles: claims.roles,
+      isAdmin: claims.roles.includes('admin'),
+    };
+  };
+}
+
+/** Turns the secret of a request into the node that its path names. */
+export type AuthenticateNode = (request: IncomingMessage, nodeId: string) => Promise<NodeId>;
+
+const hashMaxAgeMs = 5000;
+const maxKnownNodes = 20_000;
+
+/** Node authentication of one process; a hash is remembered for 5 s. */
+export function createNodeAuthentication(db: Database): AuthenticateNode {
+  const known = new RecentMap<Buffer>({ size: maxKnownNodes, maxAgeMs: hashMaxAgeMs });
+  return async (request, nodeId) => {
+    const given = createHash('sha256').update(bearerOf(request)).digest();
+    if (!isUuid(nodeId)) {
+      throw validationError({ path: 'params.node_id', code: 'invalid_format', message: 'Invalid UUID' });
+    }
+    const cached = known.get(nodeId);
+    if (cached !== undefined && timingSafeEqual(given, cached)) return asId<NodeId>(nodeId);
+    const stored = await readAgentSecretHash(db.q, nodeId);
+    if (stored !== undefined && timingSafeEqual(given, stored)) {
+      known.set(nodeId, stored);
+      return asId<NodeId>(nodeId);
+    }
+    const other = await findNodeBySecretHash(db.q, given);
+    throw new CodedError(other === undefined ? 'token_invalid' : 'token_scope_invalid');
+  };
+}

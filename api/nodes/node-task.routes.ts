@@ -1,0 +1,141 @@
+import { createPrivateKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { z } from 'zod';
+import { nodeTaskResults, postTaskResult, waitForTasks } from '../../contracts/nodes/node-task.api.ts';
+import type { NodeTaskKind, NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
+import { CodedError } from '../../contracts/errors.ts';
+import type { NodeId } from '../../contracts/ids.ts';
+import { assertNoConnectionHeld, type Tx } from '../../db/client.ts';
+import { readNow } from '../../db/clock.ts';
+import { recordContact } from '../../db/nodes/node-contact.store.ts';
+import { lockTask, offerTasks, runningTasks, storeVerdict, type NodeTaskRow } from '../../db/nodes/node-task.store.ts';
+import type { ApiDeps } from '../deps.ts';
+import { route, type Route } from '../route.ts';
+import { completeActivity, createHeartbeats } from './node-task.commands.ts';
+import { signTask } from './node-task.signing.ts';
+import { createTaskWaiters } from './node-task.waiters.ts';
+
+/** Most tasks of one answer. */
+const batchSize = 16;
+/** `last_contact_at` is written at most this often per node and process. */
+const contactEveryMs = 5000;
+/** A poll that names running tasks is their heartbeat, so it is not held longer. */
+const busyHoldMs = 2000;
+
+type Report = z.output<(typeof postTaskResult)['body']>;
+
+/** The listener of the node-agents. `close` ends every held poll. */
+export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void } {
+  const { db } = deps;
+  const signingKey = createPrivateKey(readFileSync(deps.config.nodeTaskSigningKeyFile));
+  const waiters = createTaskWaiters(deps.redisSubscriber);
+  const heartbeats = createHeartbeats(deps.temporal, (nodeId) => waiters.wake(nodeId));
+  const contacts = new Map<string, number>();
+
+  const contact = async (nodeId: NodeId): Promise<void> => {
+    const now = performance.now();
+    if (now - (contacts.get(nodeId) ?? -Infinity) < contactEveryMs) return;
+    await recordContact(db, nodeId);
+    contacts.set(nodeId, now);
+  };
+
+  /** What to tell the agent now. */
+  const look = async (nodeId: NodeId, running: readonly string[]) => {
+    const [tasks, { current, cancel }] = await Promise.all([
+      offerTasks(db.q, nodeId, running, batchSize),
+      runningTasks(db.q, nodeId, running),
+    ]);
+    for (const task of current) heartbeats.beat(task);
+    const stopped = current.filter((task) => heartbeats.isCancelled(task.id)).map((task) => task.id);
+    return { tasks, cancel: [...cancel, ...stopped] };
+  };
+
+  const routes = [
+    route(waitForTasks, async ({ nodeId, query, signal }) => {
+      const running = [...new Set(query.running?.split(',') ?? [])];
+      const holdMs = Math.min(query.hold_seconds * 1000, running.length > 0 ? busyHoldMs : Infinity);
+      const until = performance.now() + holdMs;
+      const waiter = waiters.register(nodeId);
+      try {
+        await contact(nodeId);
+        let found = await look(nodeId, running);
+        while (found.tasks.length === 0 && found.cancel.length === 0) {
+          const left = until - performance.now();
+          if (left <= 0 || signal.aborted) break;
+          assertNoConnectionHeld('a node task');
+          if (!(await waiter.wait(left, signal))) break;
+          found = await look(nodeId, running);
+        }
+        const serverTime = await readNow(db.q);
+        return {
+          status: 200,
+          body: {
+            tasks: found.tasks.map((task) => signTask(task, signingKey)),
+            cancel: found.cancel,
+            server_time: serverTime.toISOString(),
+          },
+        };
+      } finally {
+        waiter.done();
+      }
+    }),
+
+    route(postTaskResult, async ({ nodeId, params, body }) => {
+      const stored = await db.tx((tx) => store(tx, nodeId, params.task_id, body));
+      heartbeats.forget(params.task_id);
+      // Answered before the engine is told: the stored result is what counts, and the reconciler tells it again.
+      if (!stored.duplicate) void completeActivity(deps.temporal, db, stored.task, stored.verdict);
+      return { status: 200, body: { duplicate: stored.duplicate } };
+    }),
+  ];
+  return { routes, close: () => waiters.close() };
+}
+
+async function store(
+  tx: Tx,
+  nodeId: NodeId,
+  taskId: string,
+  report: Report,
+): Promise<{ duplicate: boolean; task: NodeTaskRow; verdict: NodeTaskVerdict }> {
+  const task = await lockTask(tx, nodeId, taskId);
+  if (task === undefined) throw new CodedError('node_task_not_found');
+  if (report.fence !== task.fence || task.state === 'superseded') throw new CodedError('node_task_fenced');
+  if (task.verdict !== null) return { duplicate: true, task, verdict: task.verdict };
+  const result = report.outcome === 'succeeded' ? parseResult(task, report.result) : null;
+  const verdict = verdictOf(task.kind, report, result);
+  await storeVerdict(tx, task.id, verdict, result);
+  return { duplicate: false, task, verdict };
+}
+
+function parseResult(task: NodeTaskRow, raw: Record<string, unknown>): Record<string, unknown> {
+  const parsed = nodeTaskResults[task.kind].safeParse(raw);
+  const about = parsed.success && parsed.data.task_type === task.kind;
+  const same = parsed.success && (parsed.data.allocation_id ?? task.allocationId) === task.allocationId;
+  if (parsed.success && about && same) return { ...parsed.data };
+  const issues = parsed.success
+    ? [{ path: 'body.result', code: 'mismatch', message: 'is the result of another task' }]
+    : parsed.error.issues.map((issue) => ({
+        path: ['body.result', ...issue.path.map(String)].join('.'),
+        code: issue.code,
+        message: issue.message,
+      }));
+  throw new CodedError('validation_error', { details: { issues } });
+}
+
+/** A cleanup that says of itself that it did not succeed is a failure that may be tried again. */
+const proofs: Partial<Record<NodeTaskKind, { field: 'scrubbed' | 'cleaned' | 'clean'; code: string }>> = {
+  'node.gpu_scrub': { field: 'scrubbed', code: 'gpu_not_scrubbed' },
+  'node.storage_cleanup': { field: 'cleaned', code: 'storage_not_cleaned' },
+  'node.validate_clean': { field: 'clean', code: 'node_not_clean' },
+};
+
+function verdictOf(kind: NodeTaskKind, report: Report, result: Record<string, unknown> | null): NodeTaskVerdict {
+  if (report.outcome === 'cancelled') return { outcome: 'cancelled' };
+  if (report.outcome === 'failed') return { outcome: 'failed', failure: report.error };
+  const proof = proofs[kind];
+  if (proof !== undefined && result?.[proof.field] !== true) {
+    const failure = { code: proof.code, message: `${kind} did not prove ${proof.field}`, retryable: true };
+    return { outcome: 'failed', failure };
+  }
+  return { outcome: 'succeeded' };
+}

@@ -1,0 +1,44 @@
+import { adminListPolicies, adminSetPolicy } from '../../contracts/ops/policy.api.ts';
+import { policyViolation } from '../../contracts/policies.ts';
+import { writeAudit } from '../../db/audit.ts';
+import { setPolicy } from '../../db/ops/policy.store.ts';
+import { listPolicyViews, policyView } from '../../db/ops/policy.views.ts';
+import type { ApiDeps } from '../deps.ts';
+import { once } from '../idempotency.ts';
+import { validationError } from '../middleware/errors.ts';
+import { route, type Route } from '../route.ts';
+
+/** Policy values, for admins. */
+export function policyRoutes(deps: ApiDeps): Route[] {
+  return [
+    route(adminListPolicies, async () => ({
+      status: 200,
+      body: { items: await listPolicyViews(deps.db.q) },
+    })),
+    route(adminSetPolicy, async (request) => {
+      const { caller, correlationId } = request;
+      const { policy_key: key } = request.params;
+      const { value } = request.body;
+      const violation = policyViolation(key, value);
+      if (violation !== undefined) {
+        throw validationError({ path: 'body.value', code: 'invalid_value', message: violation });
+      }
+      const answer = await once(deps, adminSetPolicy, request, async (tx) => {
+        const { before, updatedAt } = await setPolicy(tx, key, value);
+        await writeAudit(tx, {
+          actorUserId: caller.userId,
+          actorRole: 'admin',
+          action: 'policy.set',
+          targetType: 'policy',
+          targetId: key,
+          result: 'succeeded',
+          correlationId,
+          details: { before, after: value },
+        });
+        return { status: 200, body: { ...policyView(key, { value, updatedAt }) } };
+      });
+      deps.policies.refresh();
+      return answer;
+    }),
+  ];
+}

@@ -1,0 +1,14 @@
+import type { AllocationState } from './allocation.lifecycle.ts';
+
+export type Unblocker = 'nobody' | 'user' | 'admin' | 'node' | 'platform';
+
+/** What an allocation waits for in each state, as its row, `explain` and the Temporal UI say it. */
+export const allocationWaits = {
+  requested: { waitingOn: 'the first node task to be dispatched', whoCanUnblock: 'platform' },
+  provisioning: { waitingOn: 'the node to prepare the tenant account', whoCanUnblock: 'node' },
+  active: { waitingOn: 'a release', whoCanUnblock: 'user' },
+  releasing: { waitingOn: 'the node to clean up and prove it', whoCanUnblock: 'node' },
+  released: { waitingOn: null, whoCanUnblock: 'nobody' },
+  failed: { waitingOn: null, whoCanUnblock: 'nobody' },
+  release_failed: { waitingOn: 'a release by its user or a force-release by an admin', whoCanUnblock: 'admin' },
+} as const satisfies Record<AllocationState, { waitingOn: string | null; whoCanUnblock: Unblocker }>;

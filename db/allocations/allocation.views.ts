@@ -1,0 +1,137 @@
+import { and, asc, desc, eq, gt, lt, or, sql, type SQL } from 'drizzle-orm';
+import type { AllocationView } from '../../contracts/allocations/allocation.api.ts';
+import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
+import type { Queryable } from '../client.ts';
+import { allocations, nodes, nodeTasks, posixIdentities, projectMembers, timeline } from '../schema.ts';
+import type { AllocationRow } from './allocation.store.ts';
+
+export type Connection = NonNullable<AllocationView['connection']>;
+
+/** The public view of a row. `connection` only for an active one. */
+export function allocationView(row: AllocationRow, connection: Connection | null): AllocationView {
+  return {
+    id: row.id,
+    org_id: row.orgId,
+    project_id: row.projectId,
+    user_id: row.userId,
+    sku: row.sku,
+    scheduler_type: row.schedulerType,
+    state: row.state,
+    node_id: row.nodeId,
+    connection,
+    waiting_on: row.waitingOn,
+    failure_reason: row.failureReason,
+    created_at: row.createdAt.toISOString(),
+    state_since: row.stateSince.toISOString(),
+    active_at: row.activeAt?.toISOString() ?? null,
+    released_at: row.releasedAt?.toISOString() ?? null,
+  };
+}
+
+export interface AllocationFilter {
+  readonly state?: AllocationState | undefined;
+  readonly sku?: string | undefined;
+  readonly project_id?: string | undefined;
+  readonly org_id?: string | undefined;
+  readonly user_id?: string | undefined;
+  readonly node_id?: string | undefined;
+  /** Only allocations of projects that this user is a member of, in this organisation. */
+  readonly visibleTo?: { readonly userId: string; readonly orgId: string };
+}
+
+/** Position in a newest-first list. */
+export interface AllocationCursor {
+  readonly createdAt: Date;
+  readonly id: string;
+}
+
+const selectAll = (q: Queryable) =>
+  q
+    .select({
+      row: allocations,
+      host: nodes.sshHost,
+      port: nodes.sshPort,
+      username: posixIdentities.username,
+    })
+    .from(allocations)
+    .innerJoin(nodes, eq(nodes.id, allocations.nodeId))
+    .innerJoin(posixIdentities, eq(posixIdentities.userId, allocations.userId));
+
+type Selected = Awaited<ReturnType<typeof selectAll>>[number];
+
+const viewOf = ({ row, host, port, username }: Selected): AllocationView =>
+  allocationView(row, row.state === 'active' ? { host, port, username } : null);
+
+const isVisible = (to: { userId: string; orgId: string }): SQL | undefined =>
+  and(
+    eq(allocations.orgId, to.orgId),
+    sql`exists (select 1 from ${projectMembers} where ${projectMembers.projectId} = ${allocations.projectId}
+      and ${projectMembers.userId} = ${to.userId})`,
+  );
+
+/** One page, newest first; one row more than `limit` tells that there is another page. */
+export async function listAllocationViews(
+  q: Queryable,
+  filter: AllocationFilter,
+  after: AllocationCursor | undefined,
+  limit: number,
+): Promise<AllocationView[]> {
+  const rows = await selectAll(q)
+    .where(
+      and(
+        filter.state && eq(allocations.state, filter.state),
+        filter.sku === undefined ? undefined : eq(allocations.sku, filter.sku),
+        filter.project_id === undefined ? undefined : eq(allocations.projectId, filter.project_id),
+        filter.org_id === undefined ? undefined : eq(allocations.orgId, filter.org_id),
+        filter.user_id === undefined ? undefined : eq(allocations.userId, filter.user_id),
+        filter.node_id === undefined ? undefined : eq(allocations.nodeId, filter.node_id),
+        filter.visibleTo && isVisible(filter.visibleTo),
+        after &&
+          or(
+            lt(allocations.createdAt, after.createdAt),
+            and(eq(allocations.createdAt, after.createdAt), lt(allocations.id, after.id)),
+          ),
+      ),
+    )
+    .orderBy(desc(allocations.createdAt), desc(allocations.id))
+    .limit(limit + 1);
+  return rows.map(viewOf);
+}
+
+/** One allocation that the caller may see (any, for an admin), with its row. */
+export async function getAllocationView(
+  q: Queryable,
+  id: string,
+  visibleTo: { userId: string; orgId: string } | undefined,
+): Promise<{ view: AllocationView; row: AllocationRow } | undefined> {
+  const [found] = await selectAll(q).where(and(eq(allocations.id, id), visibleTo && isVisible(visibleTo)));
+  return found === undefined ? undefined : { view: viewOf(found), row: found.row };
+}
+
+/** Timeline entries after a sequence number, oldest first, with the time since the one before. */
+export async function listTimeline(q: Queryable, entityId: string, afterSeq: number, limit: number) {
+  const elapsed = sql<string>`extract(epoch from ${timeline.at} - lag(${timeline.at}) over (order by ${timeline.seq})) * 1000`;
+  const all = q
+    .select({ seq: timeline.seq, elapsed: elapsed.as('elapsed') })
+    .from(timeline)
+    .where(eq(timeline.entityId, entityId))
+    .as('all');
+  return q
+    .select({ entry: timeline, elapsed: all.elapsed })
+    .from(timeline)
+    .innerJoin(all, eq(all.seq, timeline.seq))
+    .where(and(eq(timeline.entityId, entityId), gt(timeline.seq, afterSeq)))
+    .orderBy(asc(timeline.seq))
+    .limit(limit + 1);
+}
+
+/** The newest task of an allocation. */
+export async function latestTask(q: Queryable, allocationId: string) {
+  const [task] = await q
+    .select()
+    .from(nodeTasks)
+    .where(eq(nodeTasks.allocationId, allocationId))
+    .orderBy(desc(nodeTasks.fence))
+    .limit(1);
+  return task;
+}

@@ -1,0 +1,95 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import pg from 'pg';
+import * as schema from './schema.ts';
+
+export type Db = NodePgDatabase<typeof schema>;
+export type Tx = Parameters<Parameters<Db['transaction']>[0]>[0];
+/** What a store takes: the pool for one statement, or a transaction. */
+export type Queryable = Db | Tx;
+
+export interface Database {
+  /** One statement on any free connection. */
+  readonly q: Db;
+  /** A transaction; repeated, at most ten times, when Postgres asks for it (40001, 40P01). */
+  tx<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+const held = new AsyncLocalStorage<{ connections: number }>();
+
+/** Connections that this async context holds inside `tx`. */
+export const heldConnections = (): number => held.getStore()?.connections ?? 0;
+
+/** Called before every wait on Temporal, NATS, Redis or a node: a held connection there is a defect. */
+export function assertNoConnectionHeld(waitingFor: string): void {
+  if (heldConnections() > 0) throw new Error(`a database connection is held while waiting for ${waitingFor}`);
+}
+
+const maxAttempts = 10;
+const repeatable = new Set(['40001', '40P01']);
+
+/** Opens a pool. `max` is the number of connections; statements are bounded by `statementTimeoutMs`. */
+export function openDatabase(options: {
+  url: string;
+  applicationName: string;
+  max?: number;
+  statementTimeoutMs?: number;
+}): Database {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    application_name: options.applicationName,
+    max: options.max ?? 10,
+    connectionTimeoutMillis: 3000,
+    idleTimeoutMillis: 30_000,
+    statement_timeout: options.statementTimeoutMs ?? 10_000,
+    idle_in_transaction_session_timeout: 10_000,
+    keepAlive: true,
+  });
+  // A broken idle connection is replaced by the pool; without a listener it would end the process.
+  pool.on('error', () => undefined);
+  const q = drizzle(pool, { schema });
+  return {
+    q,
+    tx: (work) => runTransaction(q, work),
+    close: () => pool.end(),
+  };
+}
+
+async function runTransaction<T>(q: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await held.run({ connections: heldConnections() + 1 }, () => q.transaction(work));
+    } catch (error) {
+      if (attempt >= maxAttempts || !repeatable.has(sqlState(error) ?? '')) throw error;
+    }
+  }
+}
+
+/** SQLSTATE or Node's error code of a failed query, looking through the driver's wrappers. */
+export function sqlState(error: unknown): string | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if ('code' in at && typeof at.code === 'string') return at.code;
+  }
+  return undefined;
+}
+
+const unavailable = /^(08|57P0|53|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)/;
+
+/** True when the database could not be reached or refuses work for now: an upstream fault, not a defect. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state !== undefined) return unavailable.test(state);
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (/Connection terminated|timeout exceeded when trying to connect|Client was closed/.test(at.message)) return true;
+  }
+  return false;
+}
+
+/** Name of the violated constraint of a unique or check violation. */
+export function violatedConstraint(error: unknown): string | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof pg.DatabaseError && (at.code === '23505' || at.code === '23514')) return at.constraint;
+  }
+  return undefined;
+}

@@ -1,0 +1,192 @@
+import { sql } from 'drizzle-orm';
+import type { Queryable } from '../client.ts';
+
+/** A partition held by a relay; `epoch` tells this holding from every other one. */
+export interface PartitionLease {
+  readonly partition: number;
+  readonly owner: string;
+  readonly epoch: number;
+}
+
+/** A row on its way out. */
+export interface OutboxRow {
+  readonly id: number;
+  readonly eventId: string;
+  readonly subject: string;
+  readonly aggregateId: string;
+  readonly aggregateSeq: number;
+  readonly position: number;
+  readonly partition: number;
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly traceparent: string | null;
+}
+
+// Leases run on the bare clock of the database: a test that moves the product's time must not end them.
+const leaseEnd = (leaseMs: number) => sql`clock_timestamp() + ${leaseMs}::int * interval '1 millisecond'`;
+
+const intArray = (values: readonly number[]) => sql`${sql.param([...values])}::bigint[]`;
+const uuidArray = (values: readonly string[]) => sql`${sql.param([...values])}::uuid[]`;
+
+/**
+ * Takes up to `max` partitions that are free or whose lease ran out; their epoch grows.
+ * @param leaseMs until when they are the owner's, from now.
+ */
+export async function claimPartitions(
+  q: Queryable,
+  owner: string,
+  leaseMs: number,
+  max: number,
+): Promise<PartitionLease[]> {
+  if (max <= 0) return [];
+  const result = await q.execute<{ partition: number; epoch: string }>(sql`
+    update outbox_partitions set owner = ${owner}, epoch = epoch + 1, expires_at = ${leaseEnd(leaseMs)}
+    where partition in (
+      select partition from outbox_partitions
+      where owner is null or expires_at is null or expires_at <= clock_timestamp()
+      order by partition limit ${max} for update skip locked
+    )
+    returning partition, epoch`);
+  return result.rows.map((row) => ({ partition: row.partition, owner, epoch: Number(row.epoch) }));
+}
+
+/**
+ * Prolongs leases. One that ran out but that nobody took is prolonged too: its epoch is still the holder's.
+ * @returns the partitions that are still held; the others are lost.
+ */
+export async function renewPartitions(
+  q: Queryable,
+  leases: readonly PartitionLease[],
+  leaseMs: number,
+): Promise<number[]> {
+  if (leases.length === 0) return [];
+  const result = await q.execute<{ partition: number }>(sql`
+    update outbox_partitions p set expires_at = ${leaseEnd(leaseMs)}
+    from unnest(${intArray(leases.map((l) => l.partition))}, ${intArray(leases.map((l) => l.epoch))},
+                ${sql.param(leases.map((l) => l.owner))}::text[]) as held(partition, epoch, owner)
+    where p.partition = held.partition and p.epoch = held.epoch and p.owner = held.owner
+    returning p.partition`);
+  return result.rows.map((row) => row.partition);
+}
+
+/** Gives partitions back at once; one that has another holder meanwhile is left alone. */
+export async function releasePartitions(q: Queryable, leases: readonly PartitionLease[]): Promise<void> {
+  if (leases.length === 0) return;
+  await q.execute(sql`
+    update outbox_partitions p set owner = null, expires_at = null
+    from unnest(${intArray(leases.map((l) => l.partition))}, ${intArray(leases.map((l) => l.epoch))},
+                ${sql.param(leases.map((l) => l.owner))}::text[]) as held(partition, epoch, owner)
+    where p.partition = held.partition and p.epoch = held.epoch and p.owner = held.owner`);
+}
+
+/** Most rows of one aggregate in one batch: a long one does not fill the batch alone. */
+const perAggregateMax = 50;
+
+/**
+ * Unpublished rows of the partitions: of each aggregate a gapless prefix by (aggregate_seq, position), the aggregates
+ * that waited longest first. Never by a cursor over ids: a transaction that commits late is found like any other.
+ * @param limit bound on the rows whose aggregates are looked at.
+ * @param except aggregates that are left out because they wait for a repeat.
+ */
+export async function unpublished(
+  q: Queryable,
+  partitions: readonly number[],
+  limit: number,
+  except: readonly string[] = [],
+): Promise<OutboxRow[]> {
+  const result = await q.execute<Record<keyof OutboxRow, unknown> & { id: string }>(sql`
+    with heads as (
+      select aggregate_id, min(id) as first_id from (
+        select aggregate_id, id from outbox
+        where partition = any(${intArray(partitions)}) and published_at is null
+          and aggregate_id <> all(${uuidArray(except)})
+        order by id limit ${limit}
+      ) oldest group by aggregate_id
+    )
+    select o.id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId", o.aggregate_seq as "aggregateSeq",
+           o.position, o.partition, o.body, o.traceparent
+    from heads cross join lateral (
+      select * from outbox where outbox.aggregate_id = heads.aggregate_id and published_at is null
+      order by aggregate_seq, position limit ${perAggregateMax}
+    ) o
+    order by heads.first_id, o.aggregate_seq, o.position`);
+  return result.rows.map((row) => ({ ...(row as unknown as OutboxRow), id: Number(row.id) }));
+}
+
+/** Which of the partitions have an unpublished row. */
+export async function partitionsWithWork(q: Queryable, partitions: readonly number[]): Promise<number[]> {
+  if (partitions.length === 0) return [];
+  const result = await q.execute<{ partition: number }>(sql`
+    select p.partition::int as partition from unnest(${intArray(partitions)}) as p(partition)
+    where exists (select 1 from outbox o where o.partition = p.partition and o.published_at is null)`);
+  return result.rows.map((row) => row.partition);
+}
+
+const held = (lease: PartitionLease) => sql`exists (
+  select 1 from outbox_partitions p
+  where p.partition = ${lease.partition} and p.owner = ${lease.owner} and p.epoch = ${lease.epoch})`;
+
+/**
+ * Marks rows as published, where the lease still stands: owner and epoch are checked in the same statement.
+ * @returns how many were marked; 0 also when the lease was lost.
+ */
+export async function markPublished(q: Queryable, lease: PartitionLease, ids: readonly number[]): Promise<number> {
+  if (ids.length === 0) return 0;
+  const result = await q.execute(sql`
+    update outbox set published_at = gpuaas_now()
+    where id = any(${intArray(ids)}) and partition = ${lease.partition} and published_at is null and ${held(lease)}`);
+  return result.rowCount ?? 0;
+}
+
+/** As `markPublished`, by event id; ids of other partitions or of no row are ignored. */
+export async function markPublishedEvents(
+  q: Queryable,
+  lease: PartitionLease,
+  eventIds: readonly string[],
+): Promise<number> {
+  if (eventIds.length === 0) return 0;
+  const result = await q.execute(sql`
+    update outbox set published_at = gpuaas_now()
+    where event_id = any(${uuidArray(eventIds)}) and partition = ${lease.partition} and published_at is null
+      and ${held(lease)}`);
+  return result.rowCount ?? 0;
+}
+
+/** Subjects of the unpublished rows of a partition and the age of the oldest, in ms; undefined when there is none. */
+export async function waiting(
+  q: Queryable,
+  partition: number,
+): Promise<{ subjects: string[]; oldestAgeMs: number } | undefined> {
+  const result = await q.execute<{ subjects: string[] | null; age: string | null }>(sql`
+    select array_agg(distinct subject) as subjects,
+           extract(epoch from gpuaas_now() - min(created_at)) * 1000 as age
+    from outbox where partition = ${partition} and published_at is null`);
+  const row = result.rows[0];
+  if (row?.subjects == null) return undefined;
+  return { subjects: row.subjects, oldestAgeMs: Number(row.age) };
+}
+
+/** How far the relays are behind. `stuckRows` are those older than `stuckAfterMs`. */
+export async function outboxLag(
+  q: Queryable,
+  stuckAfterMs = 60_000,
+): Promise<{ count: number; oldestAgeMs: number; stuckRows: number }> {
+  const result = await q.execute<{ count: string; age: string | null; stuck: string }>(sql`
+    select count(*) as count, extract(epoch from gpuaas_now() - min(created_at)) * 1000 as age,
+           count(*) filter (where created_at < gpuaas_now() - ${stuckAfterMs}::int * interval '1 millisecond') as stuck
+    from outbox where published_at is null`);
+  const row = result.rows[0];
+  return { count: Number(row?.count ?? 0), oldestAgeMs: Number(row?.age ?? 0), stuckRows: Number(row?.stuck ?? 0) };
+}
+
+/**
+ * Deletes published rows that are older, at most `limit`.
+ * @returns how many were deleted; call again while it equals the limit.
+ */
+export async function deletePublished(q: Queryable, olderThanMs: number, limit: number): Promise<number> {
+  const result = await q.execute(sql`
+    delete from outbox where id in (
+      select id from outbox where published_at < gpuaas_now() - ${olderThanMs} * interval '1 millisecond'
+      order by published_at limit ${limit} for update skip locked
+    )`);
+  return result.rowCount ?? 0;
+}

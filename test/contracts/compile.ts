@@ -1,0 +1,29 @@
+import { z } from 'zod';
+import { isJsonObject, objectAt, rewrite, type Json, type JsonObject } from '../../contracts/codegen/json.ts';
+
+const prefix = '#/components/schemas/';
+
+/** `nullable: true`, which draft 7 itself does not know, as a null branch. */
+function expandNullable(node: JsonObject): JsonObject {
+  const { nullable, ...rest } = node;
+  return nullable === true ? { anyOf: [rest, { type: 'null' }] } : node;
+}
+
+/**
+ * A validator of one schema of a generated document, made from the document alone.
+ * @throws Error when the schema, or one that it refers to, cannot be compiled.
+ */
+export function compile(document: JsonObject, schema: Json, version: 'draft-2020-12' | 'draft-7'): z.ZodType {
+  const key = version === 'draft-7' ? 'definitions' : '$defs';
+  const relocated = (value: Json): Json =>
+    rewrite(value, (node) => {
+      const target = node['$ref'];
+      if (typeof target !== 'string') return expandNullable(node);
+      if (!target.startsWith(prefix)) throw new Error(`${target} is no schema of the document`);
+      return { ...node, $ref: `#/${key}/${target.slice(prefix.length)}` };
+    });
+  const root = relocated(schema);
+  const schemas = relocated(objectAt(objectAt(document, 'components'), 'schemas'));
+  if (!isJsonObject(root)) throw new Error('no schema');
+  return z.fromJSONSchema({ ...root, [key]: schemas }, { defaultTarget: version });
+}

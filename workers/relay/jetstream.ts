@@ -1,0 +1,146 @@
+import { ErrorCode, Events, headers, NatsError } from 'nats';
+import type { JetStreamClient, JetStreamManager, NatsConnection } from 'nats';
+import type { OutboxRow } from '../../db/ops/outbox.store.ts';
+import { PublishError, type EventSink, type PeerChannel, type PeerNotice } from './ports.ts';
+import { readStream } from './read-stream.ts';
+
+const publishTimeoutMs = 2000;
+const messageIdHeader = 'Nats-Msg-Id';
+const noMatchingStream = '404';
+
+const encoder = new TextEncoder();
+
+function failureOf(error: unknown): PublishError {
+  if (!(error instanceof NatsError)) return new PublishError('unknown', error);
+  // 503: nobody listens on the subject. An API error: JetStream's own refusal.
+  const refused =
+    error.code === '503' || error.code === ErrorCode.MaxPayloadExceeded || error.api_error !== undefined;
+  return new PublishError(refused ? 'refused' : 'unknown', error);
+}
+
+/** JetStream as the relay sees it; knows at once when the connection goes and comes. */
+export class JetStreamSink implements EventSink {
+  private readonly nc: NatsConnection;
+  private readonly js: JetStreamClient;
+  private jsm: JetStreamManager | undefined;
+  private up = true;
+  private readonly inFlight = new Set<(error: PublishError) => void>();
+  private readonly listeners: (() => void)[] = [];
+
+  constructor(nc: NatsConnection) {
+    this.nc = nc;
+    this.js = nc.jetstream({ timeout: publishTimeoutMs });
+    void this.follow();
+    void nc.closed().then(() => this.down());
+  }
+
+  private async follow(): Promise<void> {
+    for await (const status of this.nc.status()) {
+      if (status.type === Events.Disconnect) this.down();
+      if (status.type !== Events.Reconnect) continue;
+      this.up = true;
+      for (const listener of this.listeners) listener();
+    }
+  }
+
+  private down(): void {
+    this.up = false;
+    for (const fail of this.inFlight) fail(new PublishError('disconnected'));
+    this.inFlight.clear();
+  }
+
+  isUp(): boolean {
+    return this.up && !this.nc.isClosed();
+  }
+
+  onUp(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+
+  async publish(row: OutboxRow): Promise<{ duplicate: boolean }> {
+    // Never into the client's buffer: it would be sent whenever the connection returns, long after it was given up.
+    if (!this.isUp()) throw new PublishError('disconnected');
+    return new Promise((resolve, reject) => {
+      this.inFlight.add(reject);
+      this.send(row)
+        .then(resolve, (error: unknown) => reject(failureOf(error)))
+        .finally(() => this.inFlight.delete(reject));
+    });
+  }
+
+  private async send(row: OutboxRow): Promise<{ duplicate: boolean }> {
+    const extra = headers();
+    const correlationId = row.body['correlation_id'];
+    if (typeof correlationId === 'string') extra.set('Correlation-Id', correlationId);
+    if (row.traceparent !== null) extra.set('traceparent', row.traceparent);
+    const body = encoder.encode(JSON.stringify(row.body));
+    const ack = await this.js.publish(row.subject, body, { msgID: row.eventId, headers: extra });
+    return { duplicate: ack.duplicate };
+  }
+
+  async storedSince(
+    subjects: readonly string[],
+    sinceMs: number,
+    handle: (eventIds: readonly string[]) => Promise<void>,
+  ): Promise<void> {
+    this.jsm ??= await this.nc.jetstreamManager();
+    const byStream = new Map<string, string[]>();
+    for (const subject of subjects) {
+      const stream = await this.streamOf(this.jsm, subject);
+      if (stream !== undefined) byStream.set(stream, [...(byStream.get(stream) ?? []), subject]);
+    }
+    for (const [stream, filter] of byStream) {
+      for await (const batch of readStream(this.nc, { stream, subjects: filter, sinceMs, headersOnly: true })) {
+        await handle(batch.map((message) => message.headers?.get(messageIdHeader) ?? '').filter((id) => id !== ''));
+      }
+    }
+  }
+
+  private async streamOf(jsm: JetStreamManager, subject: string): Promise<string | undefined> {
+    try {
+      return await jsm.streams.find(subject);
+    } catch (error) {
+      if (error instanceof NatsError && error.code === noMatchingStream) return undefined;
+      if (error instanceof Error && error.message === 'no stream matches subject') return undefined;
+      throw error;
+    }
+  }
+}
+
+const presenceSubject = 'outbox-relay.presence';
+
+/** Notices between relays over plain NATS; lost ones do no harm. */
+export class NatsPeers implements PeerChannel {
+  private readonly nc: NatsConnection;
+  private readonly sink: EventSink;
+
+  constructor(nc: NatsConnection, sink: EventSink) {
+    this.nc = nc;
+    this.sink = sink;
+  }
+
+  announce(notice: PeerNotice): void {
+    if (this.sink.isUp()) this.nc.publish(presenceSubject, JSON.stringify(notice));
+  }
+
+  onNotice(listener: (notice: PeerNotice) => void): void {
+    this.nc.subscribe(presenceSubject, {
+      callback: (error, message) => {
+        const notice = error === null ? parseNotice(message.string()) : undefined;
+        if (notice !== undefined) listener(notice);
+      },
+    });
+  }
+}
+
+function parseNotice(text: string): PeerNotice | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null) return undefined;
+    const [owner, kind]: unknown[] = [Reflect.get(value, 'owner'), Reflect.get(value, 'kind')];
+    const known = kind === 'alive' || kind === 'leaving' || kind === 'freed';
+    return typeof owner === 'string' && known ? { owner, kind } : undefined;
+  } catch {
+    return undefined;
+  }
+}

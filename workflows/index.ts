@@ -1,0 +1,2 @@
+/** Entry of the workflow bundle: every workflow type, and nothing else. */
+export { allocation } from './allocations/allocation.workflow.ts';
