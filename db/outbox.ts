@@ -45,7 +45,8 @@ export async function publish<S extends string, P extends z.ZodObject>(
     payload,
   };
   const bytes = Buffer.byteLength(JSON.stringify(body));
-  if (bytes > maxEventBytes) throw new Error(`event on ${channel.subject} has ${bytes} bytes, over ${maxEventBytes}`);
+  if (bytes > maxEventBytes)
+    throw new Error(`event on ${channel.subject} has ${bytes} bytes, over ${maxEventBytes}`);
   await tx
     .insert(outbox)
     .values({

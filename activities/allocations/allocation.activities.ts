@@ -132,7 +132,11 @@ async function admit(
   const refusal = await refusalOf(deps, tx, request, budgets.maxConcurrentPerUser);
   if (refusal !== undefined) return refuse(refusal);
   const { offlineAfterSeconds } = budgets;
-  const nodeId = await deps.placements.takeWholeNode(tx, { sku: request.sku, allocationId, offlineAfterSeconds });
+  const nodeId = await deps.placements.takeWholeNode(tx, {
+    sku: request.sku,
+    allocationId,
+    offlineAfterSeconds,
+  });
   if (nodeId === undefined) return refuse('sku_unavailable');
   const unfunded = await deps.funds.hold(tx, request, allocationId);
   if (unfunded !== undefined) {
@@ -153,7 +157,8 @@ async function refusalOf(
   maxConcurrentPerUser: number,
 ): Promise<ErrorCode | undefined> {
   if (!(await deps.catalog.isOffered(tx, request.sku))) return 'sku_not_found';
-  if (!(await deps.identity.isProjectMember(tx, request.projectId, request.userId))) return 'project_not_found';
+  if (!(await deps.identity.isProjectMember(tx, request.projectId, request.userId)))
+    return 'project_not_found';
   await deps.identity.lockUser(tx, request.userId);
   if ((await countLive(tx, request.userId)) >= maxConcurrentPerUser) return 'allocation_concurrency_limit';
   return undefined;
@@ -167,7 +172,8 @@ async function applyTransition(
   const { command } = order;
   const operation = command === null ? undefined : await lockOperation(tx, command.operationId);
   const written = operation?.outcome == null ? await moveAllocation(tx, order) : await repeatOf(tx, order);
-  if (written === null) return { kind: 'answered', outcome: operation?.outcome ?? { kind: 'accepted', state: order.to } };
+  if (written === null)
+    return { kind: 'answered', outcome: operation?.outcome ?? { kind: 'accepted', state: order.to } };
   const { row } = written;
   if (written.kind === 'repeat') return { kind: 'done', version: row.version, state: row.state };
   await settlePlacements(deps, tx, row, order);
@@ -184,12 +190,16 @@ async function applyTransition(
       details: { reason: order.reason ?? null, from_state: written.from },
     });
   }
-  if (command !== null) await decideOperation(tx, command.operationId, { kind: 'accepted', state: row.state });
+  if (command !== null)
+    await decideOperation(tx, command.operationId, { kind: 'accepted', state: row.state });
   return { kind: 'done', version: row.version, state: row.state };
 }
 
 /** The command has its outcome: either this very order wrote it (a lost attempt), or an earlier run did. */
-async function repeatOf(tx: Tx, order: TransitionOrder): Promise<Awaited<ReturnType<typeof moveAllocation>> | null> {
+async function repeatOf(
+  tx: Tx,
+  order: TransitionOrder,
+): Promise<Awaited<ReturnType<typeof moveAllocation>> | null> {
   const row = await findAllocation(tx, order.allocationId);
   const mayBeOurs = row !== undefined && row.state === order.to && row.version > order.version;
   if (!mayBeOurs) return null;
@@ -202,7 +212,8 @@ async function settlePlacements(
   row: AllocationRow,
   order: TransitionOrder,
 ): Promise<void> {
-  if (order.event !== 'released' && order.event !== 'provision_failed' && order.event !== 'release_failed') return;
+  if (order.event !== 'released' && order.event !== 'provision_failed' && order.event !== 'release_failed')
+    return;
   await deps.tasks.supersedeOpenTasks(tx, row.id);
   if (order.event === 'release_failed') return;
   if (order.event === 'released' || order.provenClean) await deps.placements.freePlacements(tx, row.id);

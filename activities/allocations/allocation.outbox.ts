@@ -20,7 +20,11 @@ const common = (row: AllocationRow) => ({
   occurredAt: row.stateSince,
 });
 
-const subject = (row: AllocationRow) => ({ allocation_id: row.id, user_id: row.userId, project_id: row.projectId });
+const subject = (row: AllocationRow) => ({
+  allocation_id: row.id,
+  user_id: row.userId,
+  project_id: row.projectId,
+});
 
 /** `gpuaas.provisioning.requested`, with the admission. */
 export async function publishRequested(tx: Tx, row: AllocationRow): Promise<void> {

@@ -13,7 +13,10 @@ export interface IdentityPort {
   lockUser(tx: Tx, userId: string): Promise<void>;
   isProjectMember(tx: Tx, projectId: string, userId: string): Promise<boolean>;
   /** POSIX identity and public keys of a user: what a node needs to let them in. */
-  accessOf(q: Queryable, userId: string): Promise<{
+  accessOf(
+    q: Queryable,
+    userId: string,
+  ): Promise<{
     readonly username: string;
     readonly uid: number;
     readonly gid: number;

@@ -1,5 +1,9 @@
 /** Builds and queues the node tasks of an allocation. */
-import type { NodeTaskKind, NodeTaskRequest, NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
+import type {
+  NodeTaskKind,
+  NodeTaskRequest,
+  NodeTaskVerdict,
+} from '../../contracts/nodes/node-task.tasks.ts';
 import { findAllocation, noteWait } from '../../db/allocations/allocation.store.ts';
 import type { Tx } from '../../db/client.ts';
 import type { NewNodeTask, NodeTaskRow } from '../../db/nodes/node-task.store.ts';
@@ -35,7 +39,11 @@ export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity'
    * Queues the task of this activity, or finds the one that an earlier attempt queued.
    * @returns the verdict when the node has answered already, otherwise null: it will.
    */
-  return async function dispatch(tx: Tx, task: NodeTaskRequest, at: DispatchAt): Promise<NodeTaskVerdict | null> {
+  return async function dispatch(
+    tx: Tx,
+    task: NodeTaskRequest,
+    at: DispatchAt,
+  ): Promise<NodeTaskVerdict | null> {
     const { timeoutSeconds, attempt, ...address } = at;
     const existing = await deps.tasks.findTaskOfActivity(tx, address, attempt);
     if (existing !== undefined) return existing.verdict;

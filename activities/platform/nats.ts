@@ -1,6 +1,6 @@
 import { connect, DiscardPolicy, Events, NatsError, nanos, RetentionPolicy, StorageType } from 'nats';
 import type { JetStreamManager, NatsConnection, StreamConfig } from 'nats';
-import { defaultDuplicateWindowMs, streams } from '../../contracts/streams.ts';
+import { defaultDuplicateWindowMs, streamLimits, streams } from '../../contracts/streams.ts';
 import type { StreamDeclaration, StreamEnvironment } from '../../contracts/streams.ts';
 
 const firstRetryMs = 100;
@@ -66,7 +66,7 @@ type Config = Pick<
 >;
 
 function configOf(declared: StreamDeclaration, options: StreamOptions): Config {
-  const limits = declared.limits[options.environment];
+  const limits = streamLimits(declared, options.environment);
   return {
     subjects: [...declared.subjects],
     description: declared.description,
@@ -136,7 +136,9 @@ async function reconcileStream(
   }
   if (actual === undefined) throw new Error(`stream ${stream.name} was deleted while it was reconciled`);
   const differences = compare(declared, actual);
-  const changes = differences.filter((difference) => difference.applied).map((difference) => difference.field);
+  const changes = differences
+    .filter((difference) => difference.applied)
+    .map((difference) => difference.field);
   if (changes.length === 0) return { stream: stream.name, action: 'unchanged', differences };
   const change = Object.fromEntries(Object.entries(declared).filter(([field]) => changes.includes(field)));
   await jsm.streams.update(stream.name, change);

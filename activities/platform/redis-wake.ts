@@ -30,7 +30,10 @@ const reconnectMaxMs = 2000;
  * Listens for wake-ups on a connection of its own, reconnecting for ever.
  * @param onWake partitions to look at; undefined after a (re)connection, when any may have been missed.
  */
-export function subscribeWake(url: string, onWake: (partitions: readonly number[] | undefined) => void): WakeSubscription {
+export function subscribeWake(
+  url: string,
+  onWake: (partitions: readonly number[] | undefined) => void,
+): WakeSubscription {
   const redis = new Redis(url, {
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(100 * 2 ** Math.min(times - 1, 5), reconnectMaxMs),

@@ -85,7 +85,10 @@ export async function admit(
     workflowIdReusePolicy: 'REJECT_DUPLICATE',
   });
   return answered(client, allocationId, () =>
-    client.workflow.executeUpdateWithStart<Workflow, OperationOutcome, []>(outcomeUpdate, { startWorkflowOperation, updateId }),
+    client.workflow.executeUpdateWithStart<Workflow, OperationOutcome, []>(outcomeUpdate, {
+      startWorkflowOperation,
+      updateId,
+    }),
   );
 }
 
@@ -106,7 +109,9 @@ export function command(
 /** Starts the missing run of a live row and commands it. */
 export function resumeAndCommand(
   client: Client,
-  about: Pick<AllocationRequest, 'orgId' | 'projectId' | 'correlationId'> & { readonly allocationId: AllocationId },
+  about: Pick<AllocationRequest, 'orgId' | 'projectId' | 'correlationId'> & {
+    readonly allocationId: AllocationId;
+  },
   order: ReleaseCommand,
   updateId: string,
 ): Promise<CommandResult> {

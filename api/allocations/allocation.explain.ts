@@ -65,7 +65,14 @@ async function describeRun(
 }
 
 /** `PendingActivityState` of the engine's API. */
-const pendingStates = ['unspecified', 'scheduled', 'started', 'cancel_requested', 'paused', 'pause_requested'];
+const pendingStates = [
+  'unspecified',
+  'scheduled',
+  'started',
+  'cancel_requested',
+  'paused',
+  'pause_requested',
+];
 
 const instantOf = (stamp: { seconds?: unknown } | null | undefined): string | null =>
   stamp?.seconds === undefined || stamp.seconds === null

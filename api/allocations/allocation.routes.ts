@@ -9,7 +9,11 @@ import {
   releaseAllocation,
 } from '../../contracts/allocations/allocation.api.ts';
 import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
-import type { AllocationRequest, OperationOutcome, ReleaseCommand } from '../../contracts/allocations/allocation.messages.ts';
+import type {
+  AllocationRequest,
+  OperationOutcome,
+  ReleaseCommand,
+} from '../../contracts/allocations/allocation.messages.ts';
 import { CodedError, type ErrorCode } from '../../contracts/errors.ts';
 import { asId, type AllocationId, type OperationId } from '../../contracts/ids.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
@@ -206,7 +210,10 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
     const { row: current } = await rowNow(deps, row.id);
     const closed = releaseRefusal(current.state, request.kind);
     if (closed !== undefined) {
-      result = { kind: 'decided', outcome: await decideOperation(deps.db.q, operation.id as OperationId, refused(closed)) };
+      result = {
+        kind: 'decided',
+        outcome: await decideOperation(deps.db.q, operation.id as OperationId, refused(closed)),
+      };
     } else {
       const about = { allocationId, orgId: asId(row.orgId), projectId: asId(row.projectId), correlationId };
       result = await resumeAndCommand(deps.temporal, about as never, opened, updateId);
@@ -239,7 +246,9 @@ async function settle(
       headers: { location: `/api/v1/operations/${operation.id}` },
     };
   }
-  throw new CodedError('service_unavailable', { cause: result.kind === 'unknown' ? result.cause : result.kind });
+  throw new CodedError('service_unavailable', {
+    cause: result.kind === 'unknown' ? result.cause : result.kind,
+  });
 }
 
 function refusalOf(operation: OperationRow): void {

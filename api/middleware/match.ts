@@ -52,7 +52,7 @@ function bind(segments: readonly string[], given: readonly string[]): Record<str
   const params: Record<string, string> = {};
   for (const [index, segment] of segments.entries()) {
     const value = given[index] ?? '';
-    if (isParameter(segment)) params[segment.slice(1, -1)] = decode(value);
+    if (isParameter(segment) && value !== '') params[segment.slice(1, -1)] = decode(value);
     else if (segment !== value) return undefined;
   }
   return params;

@@ -35,7 +35,9 @@ export async function completeActivity(
 ): Promise<boolean> {
   assertNoConnectionHeld('temporal');
   try {
-    await client.withDeadline(Date.now() + callDeadlineMs, () => client.activity.complete(addressOf(task), verdict));
+    await client.withDeadline(Date.now() + callDeadlineMs, () =>
+      client.activity.complete(addressOf(task), verdict),
+    );
   } catch (error) {
     // Known already, or superseded: the stored result has done its work.
     if (!(error instanceof ActivityNotFoundError)) return false;

@@ -8,7 +8,13 @@ import type { NodeId } from '../../contracts/ids.ts';
 import { assertNoConnectionHeld, type Tx } from '../../db/client.ts';
 import { readNow } from '../../db/clock.ts';
 import { recordContact } from '../../db/nodes/node-contact.store.ts';
-import { lockTask, offerTasks, runningTasks, storeVerdict, type NodeTaskRow } from '../../db/nodes/node-task.store.ts';
+import {
+  lockTask,
+  offerTasks,
+  runningTasks,
+  storeVerdict,
+  type NodeTaskRow,
+} from '../../db/nodes/node-task.store.ts';
 import type { ApiDeps } from '../deps.ts';
 import { route, type Route } from '../route.ts';
 import { completeActivity, createHeartbeats } from './node-task.commands.ts';
@@ -129,7 +135,11 @@ const proofs: Partial<Record<NodeTaskKind, { field: 'scrubbed' | 'cleaned' | 'cl
   'node.validate_clean': { field: 'clean', code: 'node_not_clean' },
 };
 
-function verdictOf(kind: NodeTaskKind, report: Report, result: Record<string, unknown> | null): NodeTaskVerdict {
+function verdictOf(
+  kind: NodeTaskKind,
+  report: Report,
+  result: Record<string, unknown> | null,
+): NodeTaskVerdict {
   if (report.outcome === 'cancelled') return { outcome: 'cancelled' };
   if (report.outcome === 'failed') return { outcome: 'failed', failure: report.error };
   const proof = proofs[kind];

@@ -1,6 +1,10 @@
 import { sign, type KeyObject } from 'node:crypto';
 import type { z } from 'zod';
-import { nodeTaskSchema, type NodeTask, type signedNodeTaskSchema } from '../../contracts/nodes/node-task.api.ts';
+import {
+  nodeTaskSchema,
+  type NodeTask,
+  type signedNodeTaskSchema,
+} from '../../contracts/nodes/node-task.api.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.store.ts';
 
 /** The task as it travels: exact bytes and their Ed25519 signature. */

@@ -83,7 +83,11 @@ export function createTaskWaiters(subscriber: Redis): TaskWaiters {
   };
 }
 
-function heldUntil(holdMs: number, signal: AbortSignal, onWake: (resolve: () => void) => void): Promise<void> {
+function heldUntil(
+  holdMs: number,
+  signal: AbortSignal,
+  onWake: (resolve: () => void) => void,
+): Promise<void> {
   return new Promise((resolve) => {
     const finish = () => {
       clearTimeout(timer);

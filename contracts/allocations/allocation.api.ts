@@ -162,7 +162,7 @@ export const getAllocation = endpoint({
   query: undefined,
   body: undefined,
   responses: { 200: { description: 'The allocation.', schema: allocationSchema } },
-  errors: ['allocation_not_found'],
+  errors: ['allocation_not_found', 'ownership_required'],
 });
 
 export const releaseAllocation = endpoint({
@@ -200,7 +200,7 @@ export const getAllocationTimeline = endpoint({
   query: z.strictObject(pageQuery),
   body: undefined,
   responses: { 200: { description: 'A page.', schema: pageOf('TimelinePage', timelineEntrySchema) } },
-  errors: ['allocation_not_found'],
+  errors: ['allocation_not_found', 'ownership_required'],
 });
 
 export const explainAllocation = endpoint({
@@ -215,7 +215,7 @@ export const explainAllocation = endpoint({
   query: undefined,
   body: undefined,
   responses: { 200: { description: 'The explanation.', schema: explainSchema } },
-  errors: ['allocation_not_found'],
+  errors: ['allocation_not_found', 'ownership_required'],
 });
 
 export const adminListAllocations = endpoint({

@@ -23,7 +23,10 @@ export const findAllocation = async (q: Queryable, id: string): Promise<Allocati
 
 /** Live allocations of a user. Call it with the user's row locked: the count is what the limit is checked against. */
 export async function countLive(q: Queryable, userId: string): Promise<number> {
-  return q.$count(allocations, and(eq(allocations.userId, userId), inArray(allocations.state, [...liveAllocationStates])));
+  return q.$count(
+    allocations,
+    and(eq(allocations.userId, userId), inArray(allocations.state, [...liveAllocationStates])),
+  );
 }
 
 /** Inserts the row in state `requested` at version 1, with its first timeline entry. */
@@ -84,7 +87,12 @@ export async function moveAllocation(tx: Tx, order: TransitionOrder): Promise<Wr
   const at = await expectedPosition(tx, order, current);
   const operationId = order.command?.operationId ?? null;
   if (at === undefined) {
-    await isRepeat(tx, { entityId: order.allocationId, seq: current.version, event: order.event, operationId });
+    await isRepeat(tx, {
+      entityId: order.allocationId,
+      seq: current.version,
+      event: order.event,
+      operationId,
+    });
     return { kind: 'repeat', row: current };
   }
   const to = nextAllocationState(at.state, order.event);
@@ -140,7 +148,9 @@ export const liveAllocations = (q: Queryable, after: string, limit: number): Pro
   q
     .select()
     .from(allocations)
-    .where(and(inArray(allocations.state, [...liveAllocationStates]), sql`${allocations.id} > ${after}::uuid`))
+    .where(
+      and(inArray(allocations.state, [...liveAllocationStates]), sql`${allocations.id} > ${after}::uuid`),
+    )
     .orderBy(allocations.id)
     .limit(limit);
 
@@ -171,7 +181,9 @@ function instantsOf(order: TransitionOrder): Columns {
   const columns: Partial<Record<AllocationEvent, Columns>> = {
     activated: { activeAt: now },
     release_requested: { releaseRequestedAt: sql`coalesce(${allocations.releaseRequestedAt}, gpuaas_now())` },
-    force_release_requested: { releaseRequestedAt: sql`coalesce(${allocations.releaseRequestedAt}, gpuaas_now())` },
+    force_release_requested: {
+      releaseRequestedAt: sql`coalesce(${allocations.releaseRequestedAt}, gpuaas_now())`,
+    },
     released: { releasedAt: now },
     provision_failed: { failureReason: order.reason ?? 'unknown' },
     release_failed: { failureReason: order.reason ?? 'unknown' },

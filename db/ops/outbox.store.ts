@@ -129,7 +129,11 @@ const held = (lease: PartitionLease) => sql`exists (
  * Marks rows as published, where the lease still stands: owner and epoch are checked in the same statement.
  * @returns how many were marked; 0 also when the lease was lost.
  */
-export async function markPublished(q: Queryable, lease: PartitionLease, ids: readonly number[]): Promise<number> {
+export async function markPublished(
+  q: Queryable,
+  lease: PartitionLease,
+  ids: readonly number[],
+): Promise<number> {
   if (ids.length === 0) return 0;
   const result = await q.execute(sql`
     update outbox set published_at = gpuaas_now()
@@ -175,7 +179,11 @@ export async function outboxLag(
            count(*) filter (where created_at < gpuaas_now() - ${stuckAfterMs}::int * interval '1 millisecond') as stuck
     from outbox where published_at is null`);
   const row = result.rows[0];
-  return { count: Number(row?.count ?? 0), oldestAgeMs: Number(row?.age ?? 0), stuckRows: Number(row?.stuck ?? 0) };
+  return {
+    count: Number(row?.count ?? 0),
+    oldestAgeMs: Number(row?.age ?? 0),
+    stuckRows: Number(row?.stuck ?? 0),
+  };
 }
 
 /**

@@ -12,7 +12,8 @@ const committed: CommittedEvent[] = ['a', 'b'].flatMap((aggregateId) =>
   ),
 );
 const inOrder = committed.map((event) => event.eventId);
-const stored = (ids: readonly string[]): StoredEvent[] => ids.map((eventId, at) => ({ seq: at + 1, eventId }));
+const stored = (ids: readonly string[]): StoredEvent[] =>
+  ids.map((eventId, at) => ({ seq: at + 1, eventId }));
 const findings = (ids: readonly string[]): string[] =>
   auditEvents(committed, stored(ids)).map((finding) => `${finding.kind} ${finding.eventId}`);
 const swapped = (one: string, other: string): string[] =>
@@ -21,7 +22,11 @@ const swapped = (one: string, other: string): string[] =>
 describe('the event auditor', () => {
   it.each([
     ['nothing', inOrder, []],
-    ['aggregates interleaved', inOrder.filter((_, i) => i % 2 === 0).concat(inOrder.filter((_, i) => i % 2 === 1)), null],
+    [
+      'aggregates interleaved',
+      inOrder.filter((_, i) => i % 2 === 0).concat(inOrder.filter((_, i) => i % 2 === 1)),
+      null,
+    ],
     ['a loss', inOrder.filter((id) => id !== 'a21'), ['lost a21']],
     ['a loss at the end', inOrder.slice(0, -1), ['lost b31']],
     ['everything lost', [], inOrder.map((id) => `lost ${id}`)],

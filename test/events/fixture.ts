@@ -49,7 +49,12 @@ export interface World {
 
 /** A stack of its own with Postgres, NATS and Redis, migrated, with the declared streams. */
 export async function openWorld(name: string, duplicateWindowMs: number): Promise<World> {
-  const stack = await startStack({ name, ports: 'free', ephemeral: true, parts: ['postgres', 'nats', 'redis'] });
+  const stack = await startStack({
+    name,
+    ports: 'free',
+    ephemeral: true,
+    parts: ['postgres', 'nats', 'redis'],
+  });
   const env = (variable: string): string => {
     const value = stack.env[variable];
     if (value === undefined) throw new Error(`the stack gives no ${variable}`);
@@ -60,7 +65,7 @@ export async function openWorld(name: string, duplicateWindowMs: number): Promis
   await owner.end();
   const db = openDatabase({ url: env('DATABASE_URL'), applicationName: 'events-test' });
   const nc = await connectNats({ url: env('NATS_URL'), name: 'events-test' });
-  await reconcileStreams(nc, { environment: 'dev', duplicateWindowMs });
+  await reconcileStreams(nc, { environment: 'test', duplicateWindowMs });
   const redis = new Redis(env('REDIS_URL'), { retryStrategy: () => 100 });
   redis.on('error', () => undefined);
   const close = async (): Promise<void> => {
@@ -114,11 +119,15 @@ export interface RelayProcess {
 }
 
 /** The relay as the process that runs in production; resolves when it publishes. */
-export async function spawnRelay(world: World, extra: Readonly<Record<string, string>> = {}): Promise<RelayProcess> {
+export async function spawnRelay(
+  world: World,
+  extra: Readonly<Record<string, string>> = {},
+): Promise<RelayProcess> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'workers/relay/main.ts'], {
     env: {
       ...process.env,
       ...world.stack.env,
+      GPUAAS_ENV: 'test',
       OUTBOX_LEASE_MS: String(leaseMs),
       OUTBOX_DUPLICATE_WINDOW_MS: String(world.duplicateWindowMs),
       ...extra,

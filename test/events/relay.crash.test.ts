@@ -2,15 +2,23 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { wakeRelay } from '../../activities/platform/redis-wake.ts';
 import { partitionOf } from '../../db/outbox.ts';
 import { dieBeforeMark } from './crashes.ts';
-import { openWorld, spawnRelay, startRelay, until, Writer, type RelayProcess, type World } from './fixture.ts';
+import {
+  openWorld,
+  spawnRelay,
+  startRelay,
+  until,
+  Writer,
+  type RelayProcess,
+  type World,
+} from './fixture.ts';
 
 /** So short that the server forgets message ids within a test. */
 const duplicateWindowMs = 2000;
 let world: World;
 let processes: RelayProcess[] = [];
 
-async function spawn(): Promise<RelayProcess> {
-  const started = await spawnRelay(world);
+async function spawn(extra: Readonly<Record<string, string>> = {}): Promise<RelayProcess> {
+  const started = await spawnRelay(world, extra);
   processes.push(started);
   return started;
 }
@@ -26,7 +34,10 @@ async function windowPassed(): Promise<void> {
   const js = world.nc.jetstream();
   const msgID = `probe-${performance.now()}`;
   await js.publish('dlq.probe', '', { msgID });
-  await until('the duplicate window is over', async () => !(await js.publish('dlq.probe', '', { msgID })).duplicate);
+  await until(
+    'the duplicate window is over',
+    async () => !(await js.publish('dlq.probe', '', { msgID })).duplicate,
+  );
 }
 
 beforeAll(async () => {
@@ -39,20 +50,24 @@ afterEach(async () => {
 afterAll(() => world.close());
 
 describe('the relay, when things die', () => {
-  it('loses, doubles and reorders nothing while relays are killed at random', { timeout: 40_000 }, async () => {
-    await Promise.all([spawn(), spawn()]);
-    const writer = new Writer(world);
-    const aggregates = writer.aggregates(24);
-    for (let kill = 0; kill < 3; kill += 1) {
-      const writing = writer.commitEach(aggregates, 12);
-      const mark = (await messages()) + Math.floor(Math.random() * 100);
-      await until('some more are stored', async () => (await messages()) >= mark);
-      const victim = processes.splice(Math.floor(Math.random() * 2), 1)[0];
-      await Promise.all([victim?.kill(), spawn(), writing]);
-    }
-    expect(writer.committed).toHaveLength(24 * 12 * 3);
-    expect(await writer.audit()).toEqual([]);
-  });
+  it(
+    'loses, doubles and reorders nothing while relays are killed at random',
+    { timeout: 40_000 },
+    async () => {
+      await Promise.all([spawn(), spawn()]);
+      const writer = new Writer(world);
+      const aggregates = writer.aggregates(24);
+      for (let kill = 0; kill < 3; kill += 1) {
+        const writing = writer.commitEach(aggregates, 12);
+        const mark = (await messages()) + Math.floor(Math.random() * 100);
+        await until('some more are stored', async () => (await messages()) >= mark);
+        const victim = processes.splice(Math.floor(Math.random() * 2), 1)[0];
+        await Promise.all([victim?.kill(), spawn(), writing]);
+      }
+      expect(writer.committed).toHaveLength(24 * 12 * 3);
+      expect(await writer.audit()).toEqual([]);
+    },
+  );
 
   it('finds in the stream what JetStream has forgotten, when a relay died before the mark', async () => {
     const writer = new Writer(world);
@@ -67,23 +82,27 @@ describe('the relay, when things die', () => {
     }
   });
 
-  it('goes on after NATS was killed in the middle, for longer than it remembers', { timeout: 40_000 }, async () => {
-    await Promise.all([spawn(), spawn()]);
-    const writer = new Writer(world);
-    const aggregates = writer.aggregates(16);
-    for (const outageMs of [0, duplicateWindowMs]) {
-      const before = await messages();
-      const writing = writer.commitEach(aggregates, 15);
-      await until('some are stored', async () => (await messages()) > before + 10);
-      await world.stack.parts.nats.kill();
-      const back = performance.now() + outageMs;
-      await writing;
-      await until('the outage has lasted', () => performance.now() >= back);
-      await world.stack.parts.nats.start();
-      await until('all rows are marked', async () => (await writer.unmarked()) === 0);
-    }
-    expect(await writer.audit()).toEqual([]);
-  });
+  it(
+    'goes on after NATS was killed in the middle, for longer than it remembers',
+    { timeout: 40_000 },
+    async () => {
+      await Promise.all([spawn(), spawn()]);
+      const writer = new Writer(world);
+      const aggregates = writer.aggregates(16);
+      for (const outageMs of [0, duplicateWindowMs]) {
+        const before = await messages();
+        const writing = writer.commitEach(aggregates, 15);
+        await until('some are stored', async () => (await messages()) > before + 10);
+        await world.stack.parts.nats.kill();
+        const back = performance.now() + outageMs;
+        await writing;
+        await until('the outage has lasted', () => performance.now() >= back);
+        await world.stack.parts.nats.start();
+        await until('all rows are marked', async () => (await writer.unmarked()) === 0);
+      }
+      expect(await writer.audit()).toEqual([]);
+    },
+  );
 
   it('stops a relay that was paused past its lease', { timeout: 40_000 }, async () => {
     const paused = await spawn();
@@ -110,11 +129,14 @@ describe('the relay, when things die', () => {
 
   it('sweeps while Redis is away, and is woken when it is back', { timeout: 40_000 }, async () => {
     await world.stack.parts.redis.kill();
-    await spawn();
+    const sweeping = await spawn();
     const writer = new Writer(world);
     await writer.commitEach(writer.aggregates(4), 2);
     expect(await writer.audit()).toEqual([]);
     await wakeRelay(world.redis, [0]);
+    await sweeping.end();
+    const listening = await spawn({ OUTBOX_SWEEP_MS: '600000' });
+    await until('it holds all', async () => (await listening.metric('gpuaas_outbox_partitions_held')) === 8);
     await world.stack.parts.redis.start();
     await until('the test sees Redis', () => world.redis.status === 'ready');
     await until('the relay listens', async () => (await world.redis.publish('outbox', '0')) === 1);

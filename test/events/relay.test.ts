@@ -183,7 +183,8 @@ describe('the relay', () => {
     const writer = new Writer(world);
     await writer.commitEach(writer.aggregates(10), 3);
     expect(await writer.audit()).toEqual([]);
-    const rows = async (): Promise<number> => (await world.db.q.select({ id: outbox.id }).from(outbox)).length;
+    const rows = async (): Promise<number> =>
+      (await world.db.q.select({ id: outbox.id }).from(outbox)).length;
     const before = await rows();
     expect(await deletePublished(world.db.q, 60_000_000, 1000)).toBe(0);
     await relay.stop();
@@ -198,7 +199,8 @@ describe('the relay', () => {
 describe('the leases', () => {
   const long = 60_000;
   const holders = async (): Promise<unknown[]> =>
-    (await world.db.q.execute(sql`select owner from outbox_partitions where owner is not null order by 1`)).rows;
+    (await world.db.q.execute(sql`select owner from outbox_partitions where owner is not null order by 1`))
+      .rows;
 
   it('are claimed once, renewed and given back by their holder alone', async () => {
     const { q } = world.db;
@@ -209,7 +211,9 @@ describe('the leases', () => {
     const stolen = mine.map((lease) => ({ ...lease, owner: 'three' }));
     await releasePartitions(q, stolen);
     expect(await renewPartitions(q, stolen, long)).toEqual([]);
-    expect((await renewPartitions(q, mine, long)).sort()).toEqual(mine.map((lease) => lease.partition).sort());
+    expect((await renewPartitions(q, mine, long)).sort()).toEqual(
+      mine.map((lease) => lease.partition).sort(),
+    );
     await releasePartitions(q, [...mine, ...theirs]);
     expect(await holders()).toEqual([]);
   });
@@ -240,7 +244,8 @@ describe('the leases', () => {
     await writer.commit(long2, 60);
     await writer.commit(short, 2);
     const rows = await unpublished(q, [5], 200);
-    const positions = (id: string): number[] => rows.filter((row) => row.aggregateId === id).map((row) => row.position);
+    const positions = (id: string): number[] =>
+      rows.filter((row) => row.aggregateId === id).map((row) => row.position);
     expect([positions(long1), positions(long2), positions(short)]).toEqual([upTo(50), upTo(50), upTo(2)]);
     expect((await unpublished(q, [5], 200, [long1])).some((row) => row.aggregateId === long1)).toBe(false);
     await start();

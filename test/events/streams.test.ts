@@ -11,10 +11,12 @@ let nc: NatsConnection;
 
 const declare = (maxAgeMs: number, subjects: readonly string[]): StreamDeclaration[] => {
   const limits = { maxAgeMs, maxBytes: 1_048_576, replicas: 1 } as const;
-  return [{ name: 'TRIAL', subjects, description: 'For a test.', limits: { dev: limits, production: limits } }];
+  return [
+    { name: 'TRIAL', subjects, description: 'For a test.', limits: { single: limits, production: limits } },
+  ];
 };
 const reconcile = async (declared: readonly StreamDeclaration[], duplicateWindowMs = 1000) =>
-  (await reconcileStreams(nc, { environment: 'dev', duplicateWindowMs, declared }))[0];
+  (await reconcileStreams(nc, { environment: 'test', duplicateWindowMs, declared }))[0];
 
 beforeAll(async () => {
   stack = await startStack({ name: 'events-streams', ports: 'free', ephemeral: true, parts: ['nats'] });
@@ -27,12 +29,18 @@ afterAll(async () => {
 
 describe('streams', () => {
   it('are created as declared, once, also by several processes at the same time', async () => {
-    const options = { environment: 'dev' } as const;
+    const options = { environment: 'test' } as const;
     await Promise.all([reconcileStreams(nc, options), reconcileStreams(nc, options)]);
     const reports = await reconcileStreams(nc, options);
-    expect(reports).toEqual(streams.map(({ name }) => ({ stream: name, action: 'unchanged', differences: [] })));
+    expect(reports).toEqual(
+      streams.map(({ name }) => ({ stream: name, action: 'unchanged', differences: [] })),
+    );
     const { config } = await (await nc.jetstreamManager()).streams.info('PROVISIONING');
-    expect(config).toMatchObject({ duplicate_window: 120_000_000_000, max_age: 604_800_000_000_000, storage: 'file' });
+    expect(config).toMatchObject({
+      duplicate_window: 120_000_000_000,
+      max_age: 604_800_000_000_000,
+      storage: 'file',
+    });
   });
 
   it('take every subject of the allocation channels and of their dead letters', async () => {
@@ -66,7 +74,9 @@ describe('streams', () => {
   });
 
   it('have consumers whose names cannot meet', () => {
-    expect(consumerName('notify', 'gpuaas.provisioning.release_failed')).toBe('notify--gpuaas-provisioning-release_failed');
+    expect(consumerName('notify', 'gpuaas.provisioning.release_failed')).toBe(
+      'notify--gpuaas-provisioning-release_failed',
+    );
     const names = [
       consumerName('a', 'b.c'),
       consumerName('a', 'b_c'),
@@ -74,7 +84,14 @@ describe('streams', () => {
       consumerName('a_b', 'c'),
     ];
     expect(new Set(names).size).toBe(4);
-    for (const [group, subject] of [['', 'a'], ['A', 'a'], ['a--b', 'c'], ['a', 'b.>'], ['a', 'b*'], ['a', 'b..c']] as const) {
+    for (const [group, subject] of [
+      ['', 'a'],
+      ['A', 'a'],
+      ['a--b', 'c'],
+      ['a', 'b.>'],
+      ['a', 'b*'],
+      ['a', 'b..c'],
+    ] as const) {
       expect(() => consumerName(group, subject)).toThrow(/is not lower-case words/);
     }
   });

@@ -86,6 +86,7 @@ describe('contracts_validate.sh', () => {
       'dlq_subject: dead.active',
     ],
     ['gpuaas-message-id', 'asyncapi', /      messageId: .*\n/, ''],
+    ['gpuaas-message-id', 'asyncapi', 'name: ReleaseFailedEvent', 'name: release_failed'],
   ];
 
   it.each(['openapi', 'asyncapi'])(

@@ -2,7 +2,7 @@
 # Prints the path of oasdiff at the pinned version; builds it once into the project's cache.
 # GPUAAS_CACHE_DIR overrides the cache: /var/cache/gpuaas for root, else $XDG_CACHE_HOME/gpuaas or ~/.cache/gpuaas.
 set -euo pipefail
-# Newer versions need modules that the public Go proxy does not serve.
+# v1.35.0 does not install: the Go module proxy refuses one of its dependencies.
 version=v1.30.0
 
 if [ -n "${GPUAAS_CACHE_DIR:-}" ]; then cache=$GPUAAS_CACHE_DIR

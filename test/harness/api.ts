@@ -1,6 +1,7 @@
 /** A real API in this process, over a private stack and issuer. Every file that uses it has its own. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request as tlsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { importJWK, SignJWT, type JWTHeaderParameters, type JWTPayload } from 'jose';
@@ -54,8 +55,10 @@ export interface ApiHarness {
   /** A token that the issuer gave for a user. */
   token(user: DevUser): Promise<string>;
   /** A token signed with the issuer's own key, over claims that are good unless changed. */
-  forge(claims?: JWTPayload, header?: Partial<JWTHeaderParameters>): Promise<string>;
+  forge(claims?: Readonly<Record<string, unknown>>, header?: Partial<JWTHeaderParameters>): Promise<string>;
   request(method: string, path: string, options?: RequestOptions): Promise<ApiAnswer>;
+  /** The listener of the node-agents. */
+  internal(method: string, path: string, options?: Pick<RequestOptions, 'token' | 'body'>): Promise<ApiAnswer>;
   stop(): Promise<void>;
 }
 
@@ -123,6 +126,8 @@ export async function startApiHarness(options: HarnessOptions = {}): Promise<Api
     token,
     forge: (claims, header) => forgeToken(path.join(stateDir, 'issuer'), issuer.issuerUrl, claims, header),
     request: (method, at, wanted = {}) => send(api.publicUrl, token, method, at, wanted),
+    internal: (method, at, wanted = {}) =>
+      sendTls(`${api.internalUrl}${at}`, readFileSync(pki.INTERNAL_TLS_CA_FILE), method, wanted),
     stop: async () => {
       await api.stop();
       await db.close();
@@ -163,7 +168,7 @@ export function goodClaims(issuerUrl: string, sub: string = randomUUID()): JWTPa
 async function forgeToken(
   issuerDir: string,
   issuerUrl: string,
-  claims: JWTPayload = {},
+  claims: Readonly<Record<string, unknown>> = {},
   header: Partial<JWTHeaderParameters> = {},
 ): Promise<string> {
   const jwk = signingKey(loadKeys(issuerDir));
@@ -194,6 +199,34 @@ async function send(
   const text = await answer.text();
   const json = answer.headers.get('content-type')?.startsWith('application/json') === true;
   return { status: answer.status, headers: answer.headers, body: text === '' ? undefined : json ? (JSON.parse(text) as unknown) : text };
+}
+
+function sendTls(
+  url: string,
+  ca: Buffer,
+  method: string,
+  options: Pick<RequestOptions, 'token' | 'body'>,
+): Promise<ApiAnswer> {
+  const body = options.body === undefined ? '' : JSON.stringify(options.body);
+  const headers = {
+    ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+    ...(body === '' ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+  };
+  return new Promise((resolve, reject) => {
+    const request = tlsRequest(url, { method, headers, ca, agent: false }, (answer) => {
+      const chunks: Buffer[] = [];
+      answer.on('data', (chunk: Buffer) => chunks.push(chunk));
+      answer.on('error', reject);
+      answer.on('end', () => {
+        const text = Buffer.concat(chunks).toString('utf8');
+        const given = Object.entries(answer.headers).map(([name, value]) => [name, String(value)] as [string, string]);
+        const parsed = text === '' ? undefined : (JSON.parse(text) as unknown);
+        resolve({ status: answer.statusCode ?? 0, headers: new Headers(given), body: parsed });
+      });
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
 }
 
 /** A field of a JSON answer. */

@@ -23,8 +23,12 @@ export interface AuditFinding {
  * each aggregate. An audit of nothing is a finding: it would prove nothing.
  * @returns every finding; none means that the promise was kept.
  */
-export function auditEvents(committed: readonly CommittedEvent[], stored: readonly StoredEvent[]): AuditFinding[] {
-  if (committed.length === 0) return [{ kind: 'nothing-to-audit', eventId: '', detail: 'no event was committed' }];
+export function auditEvents(
+  committed: readonly CommittedEvent[],
+  stored: readonly StoredEvent[],
+): AuditFinding[] {
+  if (committed.length === 0)
+    return [{ kind: 'nothing-to-audit', eventId: '', detail: 'no event was committed' }];
   const known = new Map(committed.map((event) => [event.eventId, event]));
   const seen = new Map<string, number>();
   const last = new Map<string, CommittedEvent>();
@@ -59,4 +63,5 @@ export function auditEvents(committed: readonly CommittedEvent[], stored: readon
 const compare = (a: CommittedEvent, b: CommittedEvent): number =>
   a.aggregateSeq - b.aggregateSeq || a.position - b.position;
 
-const place = (event: CommittedEvent): string => `${event.aggregateId}/${event.aggregateSeq}.${event.position}`;
+const place = (event: CommittedEvent): string =>
+  `${event.aggregateId}/${event.aggregateSeq}.${event.position}`;

@@ -25,7 +25,10 @@ export class ApiError extends Error {
 }
 
 /** The data of a successful answer. */
-export function dataOf<T>(what: string, answer: { data?: T; error?: unknown; response: Response }): NonNullable<T> {
+export function dataOf<T>(
+  what: string,
+  answer: { data?: T; error?: unknown; response: Response },
+): NonNullable<T> {
   if (answer.data == null) throw new ApiError(what, answer.response.status, answer.error);
   return answer.data;
 }
@@ -43,6 +46,7 @@ export async function devToken(issuerUrl: string, username: string, password: st
     }),
   });
   const body = (await answer.json()) as { access_token?: string; error?: string };
-  if (body.access_token === undefined) throw new Error(`the issuer refused ${username}: ${body.error ?? answer.status}`);
+  if (body.access_token === undefined)
+    throw new Error(`the issuer refused ${username}: ${body.error ?? answer.status}`);
   return body.access_token;
 }

@@ -98,7 +98,9 @@ async function untilState(user: ApiClient, id: string, wanted: string, signal: A
     );
     if (now.state === wanted) return now;
     if (now.state === 'failed' || now.state === 'release_failed' || performance.now() > until) {
-      throw new Error(`the allocation is ${now.state}, not ${wanted}: ${now.failure_reason ?? now.waiting_on ?? ''}`);
+      throw new Error(
+        `the allocation is ${now.state}, not ${wanted}: ${now.failure_reason ?? now.waiting_on ?? ''}`,
+      );
     }
     await delay(pollMs);
   }
@@ -124,7 +126,9 @@ async function showEngine(platform: Platform, admin: ApiClient, id: string): Pro
   step('the workflow');
   const told = dataOf(
     'explaining',
-    await admin.GET('/api/v1/allocations/{allocation_id}/explain', { params: { path: { allocation_id: id } } }),
+    await admin.GET('/api/v1/allocations/{allocation_id}/explain', {
+      params: { path: { allocation_id: id } },
+    }),
   );
   print(`it waits for: ${told.waiting_on ?? 'nothing'} (${told.who_can_unblock} can unblock it)`);
   print(`Temporal UI: ${told.workflow?.ui_url ?? platform.temporalUiUrl}`);
@@ -151,7 +155,8 @@ async function showEvents(platform: Platform, id: string): Promise<void> {
   try {
     const trail = await readEventTrail(nc, { entityId: id, expected: 4, timeoutMs: 10_000 });
     if (trail.length < 4) throw new Error(`only ${trail.length} of 4 events are in the stream`);
-    for (const event of trail) print(`${String(event.seq).padStart(4)}  ${event.subject}  ${event.envelope.event_id}`);
+    for (const event of trail)
+      print(`${String(event.seq).padStart(4)}  ${event.subject}  ${event.envelope.event_id}`);
   } finally {
     await nc.close();
   }
@@ -161,7 +166,9 @@ async function showTimeline(user: ApiClient, id: string): Promise<void> {
   step('its timeline');
   const { items } = dataOf(
     'reading the timeline',
-    await user.GET('/api/v1/allocations/{allocation_id}/timeline', { params: { path: { allocation_id: id } } }),
+    await user.GET('/api/v1/allocations/{allocation_id}/timeline', {
+      params: { path: { allocation_id: id } },
+    }),
   );
   for (const entry of items) {
     print(`${entry.at}  +${String(entry.elapsed_ms).padStart(5)} ms  ${entry.event} -> ${entry.to_state}`);

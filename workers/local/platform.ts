@@ -17,7 +17,10 @@ import { Service } from './service.ts';
 import { startStack, type Stack, type StackOptions } from './stack.ts';
 import { loadStackConfig } from './stack-config.ts';
 
-export interface PlatformOptions extends Pick<StackOptions, 'name' | 'ports' | 'wipe' | 'ephemeral' | 'log' | 'testSettings'> {
+export interface PlatformOptions extends Pick<
+  StackOptions,
+  'name' | 'ports' | 'wipe' | 'ephemeral' | 'log' | 'testSettings'
+> {
   readonly issuer?: 'embedded' | 'keycloak';
   /** Added to the environment of API, worker and relay. */
   readonly env?: Readonly<Record<string, string>>;
@@ -35,7 +38,12 @@ export interface Platform {
   readonly temporalUiUrl: string;
   readonly env: Readonly<Record<string, string>>;
   /** A simulated node's agent, started and in its loop. `secret` comes from the node's registration. */
-  startAgent(node: { id: string; secret: string; gpuCount: number; env?: Record<string, string> }): Promise<AgentHandle>;
+  startAgent(node: {
+    id: string;
+    secret: string;
+    gpuCount: number;
+    env?: Record<string, string>;
+  }): Promise<AgentHandle>;
   stop(): Promise<void>;
 }
 
@@ -135,7 +143,11 @@ async function choosePorts(kind: 'configured' | 'free'): Promise<Ports> {
   };
 }
 
-const startIssuerOf = (kind: 'embedded' | 'keycloak', port: number, stateDir: string): Promise<IssuerHandle> =>
+const startIssuerOf = (
+  kind: 'embedded' | 'keycloak',
+  port: number,
+  stateDir: string,
+): Promise<IssuerHandle> =>
   kind === 'keycloak'
     ? startKeycloak({ port, stateDir: path.join(stateDir, 'keycloak') })
     : startIssuer({ port, stateDir: path.join(stateDir, 'issuer') });
@@ -163,15 +175,33 @@ function secretFiles(stateDir: string): Record<string, string> {
   return { NODE_SECRET_KEY_FILE: keyFile, KEYCLOAK_CLIENT_SECRET_FILE: clientFile };
 }
 
-function createServices(stack: Stack, env: Record<string, string>, ports: Ports): Record<ServiceName, Service> {
+function createServices(
+  stack: Stack,
+  env: Record<string, string>,
+  ports: Ports,
+): Record<ServiceName, Service> {
   const logDir = path.join(stack.stateDir, 'logs');
-  const answers = (url: string) => async () => {
+  const answers = (url: string, saying: string) => async () => {
     const answer = await fetch(url, { signal: AbortSignal.timeout(2000) });
-    await answer.body?.cancel();
+    const text = await answer.text();
     if (!answer.ok) throw new Error(`answered ${answer.status}`);
+    if (!text.includes(saying)) throw new Error(`does not say ${saying} yet`);
   };
-  const service = (name: ServiceName, entry: string, extra: Record<string, string>, url: string) =>
-    new Service({ name, entry, env: { ...env, ...extra }, logDir, probe: answers(url), nodeArgs: nodeOptions });
+  const service = (
+    name: ServiceName,
+    entry: string,
+    extra: Record<string, string>,
+    url: string,
+    saying = '',
+  ) =>
+    new Service({
+      name,
+      entry,
+      env: { ...env, ...extra },
+      logDir,
+      probe: answers(url, saying),
+      nodeArgs: nodeOptions,
+    });
   return {
     api: service('api', 'api/main.ts', {}, `http://127.0.0.1:${ports.api}/readyz`),
     worker: service(
@@ -179,6 +209,7 @@ function createServices(stack: Stack, env: Record<string, string>, ports: Ports)
       'workers/main.ts',
       { WORKER_METRICS_ADDRESS: `127.0.0.1:${ports.workerMetrics}` },
       `http://127.0.0.1:${ports.workerMetrics}/metrics`,
+      'temporal_num_pollers',
     ),
     relay: service(
       'relay',
@@ -216,7 +247,8 @@ async function startAgent(
       ...node.env,
     },
     probe: () => {
-      if (readLog(path.join(stack.stateDir, 'logs', `agent-${node.id}.log`)).includes('agent')) return Promise.resolve();
+      if (readLog(path.join(stack.stateDir, 'logs', `agent-${node.id}.log`)).includes('agent'))
+        return Promise.resolve();
       return Promise.reject(new Error('the agent has said nothing yet'));
     },
   });

@@ -9,7 +9,10 @@ export interface RunContext {
 }
 
 /** Runs `work`, stops everything, and ends the process: 0 when done, 1 on a failure, 130 when interrupted. */
-export async function runInteractive(name: string, work: (context: RunContext) => Promise<void>): Promise<never> {
+export async function runInteractive(
+  name: string,
+  work: (context: RunContext) => Promise<void>,
+): Promise<never> {
   const controller = new AbortController();
   const steps: (() => Promise<void>)[] = [];
   const interrupt = () => controller.abort(new Error('interrupted'));
@@ -31,7 +34,9 @@ export async function runInteractive(name: string, work: (context: RunContext) =
       await stop();
     } catch (error) {
       code = code === 0 ? 1 : code;
-      process.stderr.write(`${name}: while stopping: ${error instanceof Error ? error.message : String(error)}\n`);
+      process.stderr.write(
+        `${name}: while stopping: ${error instanceof Error ? error.message : String(error)}\n`,
+      );
     }
   }
   process.exit(code);

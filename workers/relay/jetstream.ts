@@ -90,8 +90,15 @@ export class JetStreamSink implements EventSink {
       if (stream !== undefined) byStream.set(stream, [...(byStream.get(stream) ?? []), subject]);
     }
     for (const [stream, filter] of byStream) {
-      for await (const batch of readStream(this.nc, { stream, subjects: filter, sinceMs, headersOnly: true })) {
-        await handle(batch.map((message) => message.headers?.get(messageIdHeader) ?? '').filter((id) => id !== ''));
+      for await (const batch of readStream(this.nc, {
+        stream,
+        subjects: filter,
+        sinceMs,
+        headersOnly: true,
+      })) {
+        await handle(
+          batch.map((message) => message.headers?.get(messageIdHeader) ?? '').filter((id) => id !== ''),
+        );
       }
     }
   }

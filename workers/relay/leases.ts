@@ -136,7 +136,12 @@ export class LeaseKeeper {
     }
     const startedAt = performance.now();
     const wanted = share - this.held.size;
-    for (const claimed of await claimPartitions(this.db.q, this.options.owner, this.options.leaseMs, wanted)) {
+    for (const claimed of await claimPartitions(
+      this.db.q,
+      this.options.owner,
+      this.options.leaseMs,
+      wanted,
+    )) {
       const lease: HeldLease = { ...claimed, validUntil: this.validUntil(startedAt) };
       const before = this.held.get(lease.partition);
       if (before !== undefined) this.drop(before);

@@ -61,7 +61,10 @@ log.info({ metrics: metrics.address() }, 'outbox relay runs');
 async function prepareStreams(): Promise<void> {
   for (;;) {
     try {
-      for (const report of await reconcileStreams(nc, { environment: env.GPUAAS_ENV === 'production' ? 'production' : 'dev', duplicateWindowMs })) {
+      for (const report of await reconcileStreams(nc, {
+        environment: env.GPUAAS_ENV === 'production' ? 'production' : 'dev',
+        duplicateWindowMs,
+      })) {
         log.info({ ...report }, 'stream reconciled');
       }
       return;

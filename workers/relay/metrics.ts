@@ -43,18 +43,54 @@ export function relayRegistry(relay: Relay, lag: () => Awaited<ReturnType<typeof
   const { counters } = relay;
   addCounters(registry, [
     { name: 'gpuaas_outbox_published_total', help: 'Events stored.', read: () => counters.stored },
-    { name: 'gpuaas_outbox_duplicates_total', help: 'Repeats that were dropped.', read: () => counters.duplicates },
-    { name: 'gpuaas_outbox_publish_failures_total', help: 'Failed publishes.', read: () => counters.failures },
-    { name: 'gpuaas_outbox_recovered_total', help: 'Rows found stored by comparison.', read: () => counters.recovered },
-    { name: 'gpuaas_outbox_leases_lost_total', help: 'Leases that ran out.', read: () => counters.leasesLost },
-    { name: 'gpuaas_outbox_deleted_total', help: 'Old published rows deleted.', read: () => counters.deleted },
+    {
+      name: 'gpuaas_outbox_duplicates_total',
+      help: 'Repeats that were dropped.',
+      read: () => counters.duplicates,
+    },
+    {
+      name: 'gpuaas_outbox_publish_failures_total',
+      help: 'Failed publishes.',
+      read: () => counters.failures,
+    },
+    {
+      name: 'gpuaas_outbox_recovered_total',
+      help: 'Rows found stored by comparison.',
+      read: () => counters.recovered,
+    },
+    {
+      name: 'gpuaas_outbox_leases_lost_total',
+      help: 'Leases that ran out.',
+      read: () => counters.leasesLost,
+    },
+    {
+      name: 'gpuaas_outbox_deleted_total',
+      help: 'Old published rows deleted.',
+      read: () => counters.deleted,
+    },
   ]);
   addGauges(registry, [
-    { name: 'gpuaas_outbox_partitions_held', help: 'Partitions of this relay.', read: () => relay.partitions().length },
-    { name: 'gpuaas_outbox_held_aggregates', help: 'Aggregates behind a failed publish.', read: () => relay.heldAggregates() },
+    {
+      name: 'gpuaas_outbox_partitions_held',
+      help: 'Partitions of this relay.',
+      read: () => relay.partitions().length,
+    },
+    {
+      name: 'gpuaas_outbox_held_aggregates',
+      help: 'Aggregates behind a failed publish.',
+      read: () => relay.heldAggregates(),
+    },
     { name: 'gpuaas_outbox_lag_rows', help: 'Unpublished rows, all partitions.', read: () => lag().count },
-    { name: 'gpuaas_outbox_lag_seconds', help: 'Age of the oldest unpublished row.', read: () => lag().oldestAgeMs / 1000 },
-    { name: 'gpuaas_outbox_stuck_rows', help: 'Rows unpublished for over a minute.', read: () => lag().stuckRows },
+    {
+      name: 'gpuaas_outbox_lag_seconds',
+      help: 'Age of the oldest unpublished row.',
+      read: () => lag().oldestAgeMs / 1000,
+    },
+    {
+      name: 'gpuaas_outbox_stuck_rows',
+      help: 'Rows unpublished for over a minute.',
+      read: () => lag().stuckRows,
+    },
   ]);
   return registry;
 }

@@ -11,7 +11,8 @@ const maxBackoffMs = 2000;
 const clockSlackMs = 60_000;
 const heldMax = 1000;
 
-const backoffMs = (attempts: number): number => Math.min(firstBackoffMs * 2 ** Math.min(attempts - 1, 5), maxBackoffMs);
+const backoffMs = (attempts: number): number =>
+  Math.min(firstBackoffMs * 2 ** Math.min(attempts - 1, 5), maxBackoffMs);
 
 export interface PumpDeps {
   readonly db: Database;
@@ -145,7 +146,10 @@ export class PartitionPump {
         counters.failures += 1;
         if (failure !== 'disconnected') {
           const attempts = this.hold(row.aggregateId);
-          log.warn({ partition: row.partition, event_id: row.eventId, subject: row.subject, failure, attempts }, 'held');
+          log.warn(
+            { partition: row.partition, event_id: row.eventId, subject: row.subject, failure, attempts },
+            'held',
+          );
         }
         return failure === 'refused';
       }
@@ -182,7 +186,10 @@ export class PartitionPump {
     });
     counters.recovered += found;
     this.lastCleanAt = performance.now();
-    log.info({ partition: this.lease.partition, found, oldest_age_ms: backlog.oldestAgeMs }, 'outbox compared with streams');
+    log.info(
+      { partition: this.lease.partition, found, oldest_age_ms: backlog.oldestAgeMs },
+      'outbox compared with streams',
+    );
   }
 }
 

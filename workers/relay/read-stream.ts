@@ -21,12 +21,17 @@ const consumerLifeMs = 30_000;
  * it lives in memory, is deleted at the end, and by the server when this process dies.
  * @throws NatsError when JetStream is away.
  */
-export async function* readStream(nc: NatsConnection, options: ReadOptions): AsyncGenerator<readonly JsMsg[]> {
+export async function* readStream(
+  nc: NatsConnection,
+  options: ReadOptions,
+): AsyncGenerator<readonly JsMsg[]> {
   const jsm = await nc.jetstreamManager();
   const { name, num_pending } = await jsm.consumers.add(options.stream, {
     ack_policy: AckPolicy.None,
     deliver_policy: options.sinceMs === undefined ? DeliverPolicy.All : DeliverPolicy.StartTime,
-    ...(options.sinceMs === undefined ? {} : { opt_start_time: new Date(Date.now() - options.sinceMs).toISOString() }),
+    ...(options.sinceMs === undefined
+      ? {}
+      : { opt_start_time: new Date(Date.now() - options.sinceMs).toISOString() }),
     filter_subjects: [...options.subjects],
     headers_only: options.headersOnly ?? false,
     mem_storage: true,
@@ -35,7 +40,7 @@ export async function* readStream(nc: NatsConnection, options: ReadOptions): Asy
   });
   const consumer = await nc.jetstream().consumers.get(options.stream, name);
   try {
-    for (let pending = num_pending; ; ) {
+    for (let pending = num_pending; ;) {
       const leftMs = (options.followUntil ?? 0) - performance.now();
       if (pending === 0 && leftMs <= 0) return;
       const batch =

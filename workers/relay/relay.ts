@@ -159,7 +159,7 @@ export class Relay {
 
   private async cleanUp(): Promise<void> {
     if (this.pumps.size === 0) return;
-    for (let deleted = cleanUpBatch; deleted === cleanUpBatch && !this.stopping; ) {
+    for (let deleted = cleanUpBatch; deleted === cleanUpBatch && !this.stopping;) {
       deleted = await deletePublished(this.deps.db.q, this.options.keepMs, cleanUpBatch);
       this.counters.deleted += deleted;
     }

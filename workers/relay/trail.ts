@@ -38,7 +38,9 @@ export async function readEventTrail(nc: NatsConnection, options: TrailOptions):
   const found: TrailEvent[] = [];
   for await (const batch of readStream(nc, { stream, subjects, ...follow })) {
     const events = batch.map((message) => read(stream, message));
-    found.push(...events.filter((event) => entityId === undefined || mentions(event.envelope.payload, entityId)));
+    found.push(
+      ...events.filter((event) => entityId === undefined || mentions(event.envelope.payload, entityId)),
+    );
     if (expected !== undefined && found.length >= expected) break;
   }
   return found;

@@ -1,10 +1,24 @@
 /** The node's part of an allocation: tasks in order, bounded attempts, one verdict. */
-import { ActivityCancellationType, ActivityFailure, proxyActivities, rootCause, sleep, isCancellation } from '@temporalio/workflow';
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  proxyActivities,
+  rootCause,
+  sleep,
+  isCancellation,
+} from '@temporalio/workflow';
 import { ApplicationFailure } from '@temporalio/common';
-import type { NodeTaskActivities, TransitionOrder } from '../../contracts/allocations/allocation.activities.ts';
+import type {
+  NodeTaskActivities,
+  TransitionOrder,
+} from '../../contracts/allocations/allocation.activities.ts';
 import type { TaskBudgets } from '../../contracts/allocations/allocation.messages.ts';
 import type { AllocationId, NodeId } from '../../contracts/ids.ts';
-import { cleanupSequence, type NodeTaskKind, type NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
+import {
+  cleanupSequence,
+  type NodeTaskKind,
+  type NodeTaskVerdict,
+} from '../../contracts/nodes/node-task.tasks.ts';
 
 /** Silence of the agent after which a task is offered again (the agent's polls are its heartbeat). */
 const heartbeatTimeout = '5 seconds';

@@ -1,0 +1,147 @@
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import sshpk from 'sshpk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseSshPublicKey } from '../../api/identity/ssh-public-key.ts';
+import { CodedError } from '../../contracts/errors.ts';
+import { field, startApiHarness, startTimeoutMs, type ApiHarness } from '../harness/api.ts';
+
+/** A public key line of a fresh key pair. */
+function freshKey(type: 'ed25519' | 'ec' | 'rsa' | 'dsa', bits = 2048): string {
+  const pem = { type: 'spki', format: 'pem' } as const;
+  const publicKey =
+    type === 'ed25519'
+      ? generateKeyPairSync('ed25519').publicKey.export(pem)
+      : type === 'ec'
+        ? generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export(pem)
+        : type === 'rsa'
+          ? generateKeyPairSync('rsa', { modulusLength: bits }).publicKey.export(pem)
+          : generateKeyPairSync('dsa', { modulusLength: 1024, divisorLength: 160 }).publicKey.export(pem);
+  return sshpk.parseKey(publicKey, 'pem').toString('ssh').split(' ').slice(0, 2).join(' ');
+}
+
+const wire = (...fields: readonly (string | Buffer)[]): Buffer =>
+  Buffer.concat(
+    fields.flatMap((one) => {
+      const bytes = Buffer.from(one);
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(bytes.length);
+      return [length, bytes];
+    }),
+  );
+const skType = 'sk-ssh-ed25519@openssh.com';
+const skKey = (application: string): string => {
+  const point = Buffer.from(freshKey('ed25519').split(' ')[1] ?? '', 'base64').subarray(-32);
+  return `${skType} ${wire(skType, point, application).toString('base64')}`;
+};
+
+describe('a public key line', () => {
+  it.each(['ed25519', 'ec', 'rsa'] as const)('%s is kept as type and key; the comment goes', (type) => {
+    const line = freshKey(type);
+    const parsed = parseSshPublicKey(`  ${line}   someone@example.org and more \n`);
+    expect(parsed.publicKey).toBe(line);
+    expect(parsed.fingerprint).toBe(sshpk.parseKey(line, 'ssh').fingerprint('sha256').toString());
+  });
+
+  it('a key on hardware is taken with its application', () => {
+    const line = skKey('ssh:');
+    expect(parseSshPublicKey(line)).toMatchObject({ type: skType, publicKey: line });
+  });
+
+  it('has the fingerprint that OpenSSH prints', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'gpuaas-key-'));
+    try {
+      execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'c', '-f', path.join(dir, 'k')]);
+    } catch {
+      rmSync(dir, { recursive: true });
+      return; // this machine has no OpenSSH
+    }
+    const printed = execFileSync('ssh-keygen', ['-lf', path.join(dir, 'k.pub')], { encoding: 'utf8' }).split(' ')[1];
+    expect(parseSshPublicKey(readFileSync(path.join(dir, 'k.pub'), 'utf8')).fingerprint).toBe(printed);
+    rmSync(dir, { recursive: true });
+  });
+
+  const good = freshKey('ed25519');
+  const [, blob = ''] = good.split(' ');
+  const padded = Buffer.concat([Buffer.from(blob, 'base64'), Buffer.from([0])]).toString('base64');
+  const pkcs8 = { type: 'pkcs8', format: 'pem' } as const;
+  // prettier-ignore
+  it.each([
+    ['a private key',              generateKeyPairSync('ed25519').privateKey.export(pkcs8).toString(), 'private_key'],
+    ['an OpenSSH private key',     '-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXktdjEAAAAA',     'private_key'],
+    ['a DSA key',                  freshKey('dsa'),                                                    'weak_key'],
+    ['RSA of 1024 bits',           freshKey('rsa', 1024),                                              'weak_key'],
+    ['two lines',                  `${good}\n${good}`,                                                 'several_lines'],
+    ['a carriage return',          `${good}\r${good}`,                                                 'several_lines'],
+    ['an options prefix',          `command="rm -rf /" ${good}`,                                       'unknown_type'],
+    ['an option without spaces',   `no-pty ${good}`,                                                   'unknown_type'],
+    ['a certificate',              `ssh-ed25519-cert-v01@openssh.com ${blob}`,                         'unknown_type'],
+    ['garbage',                    'hello world',                                                      'unknown_type'],
+    ['no key',                     'ssh-ed25519',                                                      'invalid_key'],
+    ['rubbish base64',             'ssh-ed25519 !!!!',                                                 'invalid_key'],
+    ['a type that is not the key', `ssh-rsa ${blob}`,                                                  'invalid_key'],
+    ['a byte too many',            `ssh-ed25519 ${padded}`,                                            'invalid_key'],
+    ['a key cut short',            `ssh-ed25519 ${blob.slice(0, 40)}`,                                 'invalid_key'],
+    ['a short point',              `ssh-ed25519 ${wire('ssh-ed25519', 'abc').toString('base64')}`,     'invalid_key'],
+    ['an sk key for nobody',       skKey(''),                                                          'invalid_key'],
+    ['an escape sequence',         `${good} \u001b[2J`,                                                'invalid_text'],
+  ])('%s is refused without being echoed', (_what, text, code) => {
+    let refusal: unknown;
+    try {
+      parseSshPublicKey(text);
+    } catch (error) {
+      refusal = error;
+    }
+    expect(refusal).toBeInstanceOf(CodedError);
+    expect(refusal).toMatchObject({ code: 'validation_error', details: { issues: [{ path: 'body.public_key', code }] } });
+    const told = JSON.stringify([(refusal as CodedError).message, (refusal as CodedError).details]);
+    for (const word of text.split(/\s+/).filter((part) => part.length > 20)) expect(told).not.toContain(word);
+  });
+});
+
+describe('the endpoints', () => {
+  let h: ApiHarness;
+  beforeAll(async () => {
+    h = await startApiHarness();
+  }, startTimeoutMs);
+  afterAll(() => h?.stop(), startTimeoutMs);
+  const create = (body: unknown, key = randomUUID(), as: 'dev-user' | 'peer-user' = 'dev-user') =>
+    h.request('POST', '/api/v1/ssh-keys', { as, body, key });
+
+  it('201, the same again under the same key, 409 under another', async () => {
+    const [body, key] = [{ name: ' laptop ', public_key: `${freshKey('ed25519')} me@home` }, randomUUID()];
+    const first = await create(body, key);
+    expect(first).toMatchObject({ status: 201, body: { name: 'laptop', type: 'ssh-ed25519' } });
+    expect(JSON.stringify(first.body)).not.toContain('me@home');
+    expect((await create(body, key)).body).toEqual(first.body);
+    expect(await create(body)).toMatchObject({ status: 409, body: { code: 'ssh_key_already_exists' } });
+    expect((await create(body, randomUUID(), 'peer-user')).status).toBe(201);
+  });
+
+  it('400 for a private key, of which nothing is answered or logged', async () => {
+    const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const answer = await create({ name: 'oops', public_key: pem });
+    expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
+    const secret = pem.split('\n')[1] ?? '';
+    expect(JSON.stringify(answer.body)).not.toContain(secret);
+    expect(h.log.join('\n')).not.toContain(secret);
+  });
+
+  it('200: pages, newest first; 204 and 404: only one’s own', async () => {
+    const ids: unknown[] = [];
+    for (const name of ['a', 'b', 'c']) ids.unshift(field(await create({ name, public_key: freshKey('ed25519') }), 'id'));
+    const first = await h.request('GET', '/api/v1/ssh-keys?limit=2', { as: 'dev-user' });
+    const second = await h.request('GET', `/api/v1/ssh-keys?limit=2&cursor=${String(field(first, 'next_cursor'))}`, { as: 'dev-user' });
+    const listed = [first, second].flatMap((page) => (field(page, 'items') as { id: string }[]).map((item) => item.id));
+    expect(listed.slice(0, 3)).toEqual(ids);
+    const at = `/api/v1/ssh-keys/${String(ids[0])}`;
+    expect(await h.request('DELETE', at, { as: 'peer-user' })).toMatchObject({ status: 404, body: { code: 'ssh_key_not_found' } });
+    const key = randomUUID();
+    expect((await h.request('DELETE', at, { as: 'dev-user', key })).status).toBe(204);
+    expect((await h.request('DELETE', at, { as: 'dev-user', key })).status).toBe(204);
+    expect((await h.request('DELETE', at, { as: 'dev-user' })).status).toBe(404);
+  });
+});
