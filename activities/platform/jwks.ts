@@ -71,10 +71,14 @@ class KeyCache {
     return this.#cached !== undefined;
   }
 
+  /** The cached keys. Old ones are renewed beside the request; only very old or missing ones make it wait. */
   async get(): Promise<CachedKeys['resolve']> {
     const age = performance.now() - (this.#cached?.fetchedAt ?? -Infinity);
     if (this.#cached === undefined) await this.#renew();
-    else if (age > cacheMs && this.#cooledDown()) await this.#renew().catch(this.#options.onStaleKeys);
+    else if (age > cacheMs && this.#cooledDown()) {
+      const renewed = this.#renew().catch(this.#options.onStaleKeys);
+      if (age > 2 * cacheMs) await renewed;
+    }
     if (this.#cached === undefined) throw new CodedError('service_unavailable');
     return this.#cached.resolve;
   }

@@ -53,7 +53,8 @@ export async function serve(pipeline: Pipeline, request: Request, response: Resp
   const operation = exchange.match?.route?.endpoint.id ?? 'none';
   const seconds = (performance.now() - startedAt) / 1000;
   pipeline.deps.metrics.observeRequest(operation, response.statusCode, seconds);
-  pipeline.deps.log.info(
+  const level = exchange.match?.route?.endpoint.tag === 'health' ? 'debug' : 'info';
+  pipeline.deps.log[level](
     {
       correlation_id: exchange.correlationId,
       operation,

@@ -3,7 +3,13 @@ import path from 'node:path';
 import { exportSPKI, importJWK, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadKeys, signingKey } from '../../workers/local/issuer/keys.ts';
-import { goodClaims, startApiHarness, startTimeoutMs, type ApiAnswer, type ApiHarness } from '../harness/api.ts';
+import {
+  goodClaims,
+  startApiHarness,
+  startTimeoutMs,
+  type ApiAnswer,
+  type ApiHarness,
+} from '../harness/api.ts';
 
 let h: ApiHarness;
 beforeAll(async () => {
@@ -36,7 +42,9 @@ async function encryptionKey(): Promise<string> {
 async function confusedAlgorithm(): Promise<string> {
   const jwk = signingKey(loadKeys(keysDir()));
   const pem = await exportSPKI(createPublicKey({ key: { ...jwk }, format: 'jwk' }) as never);
-  return await new SignJWT(claims()).setProtectedHeader({ alg: 'HS256', kid: jwk.kid }).sign(Buffer.from(pem));
+  return await new SignJWT(claims())
+    .setProtectedHeader({ alg: 'HS256', kid: jwk.kid })
+    .sign(Buffer.from(pem));
 }
 
 describe('a token that is not good', () => {
@@ -71,10 +79,13 @@ describe('a token that is not good', () => {
     expect(answer.headers.get('www-authenticate')).toBe('Bearer');
   });
 
-  it.each(['Basic ZGV2OmRldg==', 'Bearer', 'Bearer a b', 'Token abc'])('%s is token_invalid', async (authorization) => {
-    const answer = await h.request('GET', '/api/v1/auth/personal', { headers: { authorization } });
-    expect(answer).toMatchObject({ status: 401, body: { code: 'token_invalid' } });
-  });
+  it.each(['Basic ZGV2OmRldg==', 'Bearer', 'Bearer a b', 'Token abc'])(
+    '%s is token_invalid',
+    async (authorization) => {
+      const answer = await h.request('GET', '/api/v1/auth/personal', { headers: { authorization } });
+      expect(answer).toMatchObject({ status: 401, body: { code: 'token_invalid' } });
+    },
+  );
 
   it('a token in the query is no token', async () => {
     const token = await h.token('dev-user');
@@ -100,7 +111,10 @@ describe('a good token', () => {
   it('without organisation belongs to a personal one, always the same', async () => {
     const sub = randomUUID();
     const first = await ask(await h.forge({ sub, preferred_username: 'Zoë Müller' }));
-    expect(first).toMatchObject({ status: 200, body: { user_id: sub, roles: ['user'], posix: { username: 'zoemuller' } } });
+    expect(first).toMatchObject({
+      status: 200,
+      body: { user_id: sub, roles: ['user'], posix: { username: 'zoemuller' } },
+    });
     expect((await ask(await h.forge({ sub, org_id: null }))).body).toEqual(first.body);
   });
 
@@ -109,14 +123,21 @@ describe('a good token', () => {
     const [first, second] = [randomUUID(), randomUUID()];
     expect((await ask(await h.forge({ sub, org_id: first }))).status).toBe(200);
     for (const org of [second, null]) {
-      expect(await ask(await h.forge({ sub, org_id: org }))).toMatchObject({ status: 403, body: { code: 'token_scope_invalid' } });
+      expect(await ask(await h.forge({ sub, org_id: org }))).toMatchObject({
+        status: 403,
+        body: { code: 'token_scope_invalid' },
+      });
     }
   });
 
   it('is an admin token only with the role', async () => {
     const at = '/api/v1/admin/policies';
-    expect((await h.request('GET', at, { token: await h.forge({ realm_access: { roles: ['admin'] } }) })).status).toBe(200);
-    const refused = await h.request('GET', at, { token: await h.forge({ realm_access: { roles: ['Admin', 'user'] } }) });
+    expect(
+      (await h.request('GET', at, { token: await h.forge({ realm_access: { roles: ['admin'] } }) })).status,
+    ).toBe(200);
+    const refused = await h.request('GET', at, {
+      token: await h.forge({ realm_access: { roles: ['Admin', 'user'] } }),
+    });
     expect(refused).toMatchObject({ status: 403, body: { code: 'admin_required' } });
   });
 });
@@ -132,9 +153,13 @@ describe('the first sight of a user', () => {
   it('gives users of one name different POSIX names, also at once', async () => {
     const org = randomUUID();
     const people = Array.from({ length: 8 }, () => randomUUID());
-    const tokens = await Promise.all(people.map((sub) => h.forge({ sub, org_id: org, preferred_username: 'root' })));
+    const tokens = await Promise.all(
+      people.map((sub) => h.forge({ sub, org_id: org, preferred_username: 'root' })),
+    );
     const answers = await Promise.all(tokens.map(ask));
-    const posix = answers.map((answer) => (answer.body as { posix: { username: string; uid: number; gid: number } }).posix);
+    const posix = answers.map(
+      (answer) => (answer.body as { posix: { username: string; uid: number; gid: number } }).posix,
+    );
     expect(posix.map((one) => one.username).sort()).toEqual(
       ['u-root', ...[2, 3, 4, 5, 6, 7, 8].map((n) => `u-root-${n}`)].sort(),
     );
@@ -172,7 +197,10 @@ describe('sessions', () => {
   });
 
   it('401 token_invalid for a rubbish refresh token', async () => {
-    const answer = await h.request('POST', '/api/v1/auth/token/refresh', { body: { refresh_token: 'rubbish' }, key: null });
+    const answer = await h.request('POST', '/api/v1/auth/token/refresh', {
+      body: { refresh_token: 'rubbish' },
+      key: null,
+    });
     expect(answer).toMatchObject({ status: 401, body: { code: 'token_invalid' } });
   });
 });
@@ -183,7 +211,10 @@ describe('an issuer that is away', () => {
     await h.issuer().stop();
     expect((await ask(known)).status).toBe(200);
     expect(await ask(unknown)).toMatchObject({ status: 401, body: { code: 'token_invalid' } });
-    const refresh = await h.request('POST', '/api/v1/auth/token/refresh', { body: { refresh_token: 'x' }, key: null });
+    const refresh = await h.request('POST', '/api/v1/auth/token/refresh', {
+      body: { refresh_token: 'x' },
+      key: null,
+    });
     expect(refresh).toMatchObject({ status: 503, body: { code: 'service_unavailable' } });
     expect(refresh.headers.get('retry-after')).toBe('1');
     await h.restartIssuer();

@@ -5,7 +5,9 @@ import { createTokenClient, createTokenVerifier } from '../../activities/platfor
 
 /** An upstream that answers what a test tells it: the failures of an issuer, on the wire. */
 let server: Server | undefined;
-afterEach(() => new Promise<void>((resolve) => (server === undefined ? resolve() : server.close(() => resolve()))));
+afterEach(
+  () => new Promise<void>((resolve) => (server === undefined ? resolve() : server.close(() => resolve()))),
+);
 
 async function upstream(status: number, body: string): Promise<string> {
   const started = createServer((_request, response) => {
@@ -37,7 +39,11 @@ describe('the token endpoint', () => {
   });
 
   it('away: service_unavailable', async () => {
-    const client = createTokenClient({ issuerUrl: 'http://127.0.0.1:9/realms/gpuaas', clientId: 'c', clientSecret: undefined });
+    const client = createTokenClient({
+      issuerUrl: 'http://127.0.0.1:9/realms/gpuaas',
+      clientId: 'c',
+      clientSecret: undefined,
+    });
     await expect(client.refresh('r')).rejects.toMatchObject({ code: 'service_unavailable' });
   });
 });

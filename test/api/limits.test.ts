@@ -15,7 +15,9 @@ const asSomebody = async () => {
 const header = (answer: ApiAnswer, name: string): number => Number(answer.headers.get(name));
 const setLimit = async (value: number): Promise<void> => {
   const at = '/api/v1/admin/policies/rate_limit.api_requests_per_minute';
-  expect(await h.request('PUT', at, { token: await adminToken(), body: { value } })).toMatchObject({ status: 200 });
+  expect(await h.request('PUT', at, { token: await adminToken(), body: { value } })).toMatchObject({
+    status: 200,
+  });
 };
 /** A new admin each time, so that the limit under test never catches the one who sets it. */
 const adminToken = (): Promise<string> => h.forge({ sub: randomUUID(), realm_access: { roles: ['admin'] } });

@@ -12,8 +12,11 @@ beforeAll(async () => {
 }, startTimeoutMs);
 afterAll(() => h?.stop(), startTimeoutMs);
 
-const admin = (method: string, path: string, options: { body?: unknown; key?: string } = {}): Promise<ApiAnswer> =>
-  h.request(method, path, { as: 'dev-admin', ...options });
+const admin = (
+  method: string,
+  path: string,
+  options: { body?: unknown; key?: string } = {},
+): Promise<ApiAnswer> => h.request(method, path, { as: 'dev-admin', ...options });
 const nodeBody = (sku = 'h100-8x') => ({ name: `n-${randomUUID()}`, sku, ssh_host: 'node.example.org' });
 const items = <T>(answer: ApiAnswer): T[] => field(answer, 'items') as T[];
 
@@ -29,7 +32,14 @@ describe('adminRegisterNode', () => {
     const made = await admin('POST', '/api/v1/admin/nodes', { body, key });
     expect(made).toMatchObject({
       status: 201,
-      body: { name: body.name, state: 'enrolling', occupancy: 'free', slot_count: 8, ssh_port: 22, last_contact_at: null },
+      body: {
+        name: body.name,
+        state: 'enrolling',
+        occupancy: 'free',
+        slot_count: 8,
+        ssh_port: 22,
+        last_contact_at: null,
+      },
     });
     const secret = String(field(made, 'agent_secret'));
     expect(secret).toMatch(/^[A-Za-z0-9_-]{43}$/);
@@ -46,10 +56,20 @@ describe('adminRegisterNode', () => {
   it('409 for a taken name, 404 for an unknown SKU, 400 for a bad name, and none of them is audited as done', async () => {
     const body = nodeBody();
     expect((await admin('POST', '/api/v1/admin/nodes', { body })).status).toBe(201);
-    expect(await admin('POST', '/api/v1/admin/nodes', { body })).toMatchObject({ status: 409, body: { code: 'node_already_exists' } });
-    expect(await admin('POST', '/api/v1/admin/nodes', { body: nodeBody('none') })).toMatchObject({ status: 404, body: { code: 'sku_not_found' } });
-    expect((await admin('POST', '/api/v1/admin/nodes', { body: { ...nodeBody(), name: 'Bad Name' } })).status).toBe(400);
-    const rows = items<AuditRow & { details: { name?: string } }>(await admin('GET', '/api/v1/admin/audit-logs?action=node.register&limit=200'));
+    expect(await admin('POST', '/api/v1/admin/nodes', { body })).toMatchObject({
+      status: 409,
+      body: { code: 'node_already_exists' },
+    });
+    expect(await admin('POST', '/api/v1/admin/nodes', { body: nodeBody('none') })).toMatchObject({
+      status: 404,
+      body: { code: 'sku_not_found' },
+    });
+    expect(
+      (await admin('POST', '/api/v1/admin/nodes', { body: { ...nodeBody(), name: 'Bad Name' } })).status,
+    ).toBe(400);
+    const rows = items<AuditRow & { details: { name?: string } }>(
+      await admin('GET', '/api/v1/admin/audit-logs?action=node.register&limit=200'),
+    );
     expect(rows.filter((row) => row.details.name === body.name)).toHaveLength(1);
   });
 });
@@ -57,8 +77,14 @@ describe('adminRegisterNode', () => {
 describe('adminListNodes and adminGetNode', () => {
   it('200: by name, page by page, with filters', async () => {
     for (let n = 0; n < 3; n += 1) await admin('POST', '/api/v1/admin/nodes', { body: nodeBody('l40s-4x') });
-    const first = await admin('GET', '/api/v1/admin/nodes?sku=l40s-4x&limit=2&state=enrolling&occupancy=free');
-    const second = await admin('GET', `/api/v1/admin/nodes?sku=l40s-4x&limit=2&cursor=${String(field(first, 'next_cursor'))}`);
+    const first = await admin(
+      'GET',
+      '/api/v1/admin/nodes?sku=l40s-4x&limit=2&state=enrolling&occupancy=free',
+    );
+    const second = await admin(
+      'GET',
+      `/api/v1/admin/nodes?sku=l40s-4x&limit=2&cursor=${String(field(first, 'next_cursor'))}`,
+    );
     const names = [first, second].flatMap((page) => items<{ name: string }>(page).map((item) => item.name));
     expect(names).toHaveLength(3);
     expect(names).toEqual([...names].sort());
@@ -66,21 +92,32 @@ describe('adminListNodes and adminGetNode', () => {
   });
 
   it('404 for an unknown node', async () => {
-    expect(await admin('GET', `/api/v1/admin/nodes/${randomUUID()}`)).toMatchObject({ status: 404, body: { code: 'node_not_found' } });
+    expect(await admin('GET', `/api/v1/admin/nodes/${randomUUID()}`)).toMatchObject({
+      status: 404,
+      body: { code: 'node_not_found' },
+    });
   });
 
   it('a taken slot makes a node allocated, a quarantined one is counted, and neither is available', async () => {
     const node = await admin('POST', '/api/v1/admin/nodes', { body: nodeBody('rtx4090-1x') });
     const id = String(field(node, 'id'));
     const available = async (): Promise<number | undefined> =>
-      items<{ code: string; available: number }>(await admin('GET', '/api/v1/catalog/skus')).find((sku) => sku.code === 'rtx4090-1x')?.available;
+      items<{ code: string; available: number }>(await admin('GET', '/api/v1/catalog/skus')).find(
+        (sku) => sku.code === 'rtx4090-1x',
+      )?.available;
     expect(await available()).toBe(0);
-    await h.db.q.execute(sql`update nodes set state = 'available', last_contact_at = gpuaas_now() where id = ${id}::uuid`);
+    await h.db.q.execute(
+      sql`update nodes set state = 'available', last_contact_at = gpuaas_now() where id = ${id}::uuid`,
+    );
     expect(await available()).toBe(1);
-    await h.db.q.execute(sql`update nodes set last_contact_at = gpuaas_now() - interval '61 s' where id = ${id}::uuid`);
+    await h.db.q.execute(
+      sql`update nodes set last_contact_at = gpuaas_now() - interval '61 s' where id = ${id}::uuid`,
+    );
     expect(await available()).toBe(0);
     await h.db.q.execute(sql`update nodes set last_contact_at = gpuaas_now() where id = ${id}::uuid`);
-    await h.db.q.execute(sql`insert into placements values (${id}::uuid, 0, ${randomUUID()}::uuid, gpuaas_now(), gpuaas_now())`);
+    await h.db.q.execute(
+      sql`insert into placements values (${id}::uuid, 0, ${randomUUID()}::uuid, gpuaas_now(), gpuaas_now())`,
+    );
     expect(await available()).toBe(0);
     const seen = await admin('GET', `/api/v1/admin/nodes/${id}`);
     expect(seen.body).toMatchObject({ occupancy: 'allocated', slots_quarantined: 1 });
@@ -92,18 +129,34 @@ describe('the catalogue', () => {
     await h.db.q.execute(sql`update skus set price_per_hour_minor = 1 where code = 'a100-8x'`);
     await h.db.q.execute(sql`update skus set offered = false where code = 'h100-1x'`);
     await seed(h.db);
-    const skus = items<{ code: string; price_per_hour: unknown }>(await h.request('GET', '/api/v1/catalog/skus', { as: 'dev-user' }));
-    expect(skus.map((sku) => sku.code)).toEqual(seedCatalogue.map((sku) => sku.code).filter((code) => code !== 'h100-1x').sort());
-    expect(skus.find((sku) => sku.code === 'a100-8x')?.price_per_hour).toEqual({ amount_minor: 1, currency: 'USD' });
+    const skus = items<{ code: string; price_per_hour: unknown }>(
+      await h.request('GET', '/api/v1/catalog/skus', { as: 'dev-user' }),
+    );
+    expect(skus.map((sku) => sku.code)).toEqual(
+      seedCatalogue
+        .map((sku) => sku.code)
+        .filter((code) => code !== 'h100-1x')
+        .sort(),
+    );
+    expect(skus.find((sku) => sku.code === 'a100-8x')?.price_per_hour).toEqual({
+      amount_minor: 1,
+      currency: 'USD',
+    });
   });
 });
 
 describe('policies', () => {
   it('200: every key, with the default until it is set', async () => {
-    const all = items<{ key: string; value: unknown; default: unknown; updated_at: unknown }>(await admin('GET', '/api/v1/admin/policies'));
+    const all = items<{ key: string; value: unknown; default: unknown; updated_at: unknown }>(
+      await admin('GET', '/api/v1/admin/policies'),
+    );
     expect(all.map((one) => one.key)).toEqual(policyKeys);
     for (const one of all) {
-      expect(one).toMatchObject({ default: policies[one.key as keyof typeof policies].default, value: one.default, updated_at: null });
+      expect(one).toMatchObject({
+        default: policies[one.key as keyof typeof policies].default,
+        value: one.default,
+        updated_at: null,
+      });
     }
   });
 
@@ -129,10 +182,13 @@ describe('policies', () => {
 
   it('a concurrent write under one key is done once', async () => {
     const key = randomUUID();
-    const send = () => admin('PUT', '/api/v1/admin/policies/billing.minimum_deposit_minor', { body: { value: 1234 }, key });
+    const send = () =>
+      admin('PUT', '/api/v1/admin/policies/billing.minimum_deposit_minor', { body: { value: 1234 }, key });
     const answers = await Promise.all(Array.from({ length: 10 }, send));
     expect(new Set(answers.map((answer) => JSON.stringify(answer.body))).size).toBe(1);
-    const rows = items(await admin('GET', '/api/v1/admin/audit-logs?target_id=billing.minimum_deposit_minor'));
+    const rows = items(
+      await admin('GET', '/api/v1/admin/audit-logs?target_id=billing.minimum_deposit_minor'),
+    );
     expect(rows).toHaveLength(1);
   });
 });
@@ -140,12 +196,16 @@ describe('policies', () => {
 describe('adminListAuditLogs', () => {
   it('200: newest first, page by page, each row once', async () => {
     for (const value of [100, 200, 300]) {
-      await admin('PUT', '/api/v1/admin/policies/rate_limit.financial_requests_per_minute', { body: { value } });
+      await admin('PUT', '/api/v1/admin/policies/rate_limit.financial_requests_per_minute', {
+        body: { value },
+      });
     }
     const at = '/api/v1/admin/audit-logs?target_id=rate_limit.financial_requests_per_minute&limit=2';
     const first = await admin('GET', at);
     const second = await admin('GET', `${at}&cursor=${String(field(first, 'next_cursor'))}`);
-    const seen = [first, second].flatMap((page) => items<{ details: { after: number } }>(page).map((row) => row.details.after));
+    const seen = [first, second].flatMap((page) =>
+      items<{ details: { after: number } }>(page).map((row) => row.details.after),
+    );
     expect(seen).toEqual([300, 200, 100]);
     expect(field(second, 'next_cursor')).toBeNull();
   });
@@ -160,9 +220,12 @@ describe('adminListAuditLogs', () => {
     expect((await admin('GET', `/api/v1/admin/audit-logs?${query}`)).status).toBe(200);
   });
 
-  it.each(['from=yesterday', 'result=maybe', 'action=%00', 'actor_user_id=me', 'cursor=bm90aGluZw'])('400 for ?%s', async (query) => {
-    expect((await admin('GET', `/api/v1/admin/audit-logs?${query}`)).status).toBe(400);
-  });
+  it.each(['from=yesterday', 'result=maybe', 'action=%00', 'actor_user_id=me', 'cursor=bm90aGluZw'])(
+    '400 for ?%s',
+    async (query) => {
+      expect((await admin('GET', `/api/v1/admin/audit-logs?${query}`)).status).toBe(400);
+    },
+  );
 });
 
 describe('every privileged mutation', () => {
@@ -178,20 +241,26 @@ describe('every privileged mutation', () => {
 
   it('is known to this test', () => {
     expect(audited.map((one) => one.audit).sort()).toEqual(Object.keys(calls).sort());
-    const unaudited = endpoints.filter((one) => one.auth === 'admin' && one.method !== 'get' && one.audit === undefined);
+    const unaudited = endpoints.filter(
+      (one) => one.auth === 'admin' && one.method !== 'get' && one.audit === undefined,
+    );
     expect(unaudited).toEqual([]);
   });
 
-  it.each(audited.map((one) => [one.id, one] as const))('%s leaves a row of the refusal and of the success', async (_id, one) => {
-    const action = one.audit ?? '';
-    const target = one.params === undefined ? null : one.path.includes('policy_key') ? 'maas.enabled' : randomUUID();
-    const path = one.path.replace(/\{[a-z_]+\}/, target ?? '');
-    const refused = await h.request(one.method.toUpperCase(), path, { as: 'dev-user', body: {} });
-    expect(refused).toMatchObject({ status: 403, body: { code: 'admin_required' } });
-    expect(await newest(action)).toMatchObject({ action, result: 'refused', target_id: target });
-    const call = calls[action];
-    if (typeof call !== 'function') return;
-    expect((await call()).status).toBeLessThan(300);
-    expect(await newest(action)).toMatchObject({ action, result: 'succeeded' });
-  });
+  it.each(audited.map((one) => [one.id, one] as const))(
+    '%s leaves a row of the refusal and of the success',
+    async (_id, one) => {
+      const action = one.audit ?? '';
+      const target =
+        one.params === undefined ? null : one.path.includes('policy_key') ? 'maas.enabled' : randomUUID();
+      const path = one.path.replace(/\{[a-z_]+\}/, target ?? '');
+      const refused = await h.request(one.method.toUpperCase(), path, { as: 'dev-user', body: {} });
+      expect(refused).toMatchObject({ status: 403, body: { code: 'admin_required' } });
+      expect(await newest(action)).toMatchObject({ action, result: 'refused', target_id: target });
+      const call = calls[action];
+      if (typeof call !== 'function') return;
+      expect((await call()).status).toBeLessThan(300);
+      expect(await newest(action)).toMatchObject({ action, result: 'succeeded' });
+    },
+  );
 });

@@ -23,12 +23,20 @@ async function newProject(as: DevUser = 'dev-user'): Promise<string> {
 describe('createProject', () => {
   it('201: the caller owns it', async () => {
     const name = uniqueName();
-    const made = await h.request('POST', '/api/v1/projects', { as: 'dev-user', body: { name, display_name: ' Ünïcode ' } });
+    const made = await h.request('POST', '/api/v1/projects', {
+      as: 'dev-user',
+      body: { name, display_name: ' Ünïcode ' },
+    });
     expect(made.status).toBe(201);
     expect(made.body).toMatchObject({ name, display_name: 'Ünïcode', owner_user_id: idOf('dev-user') });
     expect(made.headers.get('location')).toBe(`/api/v1/projects/${String(field(made, 'id'))}`);
-    const members = await h.request('GET', `/api/v1/projects/${String(field(made, 'id'))}/members`, { as: 'dev-user' });
-    expect(members.body).toMatchObject({ items: [{ user_id: idOf('dev-user'), role: 'owner' }], next_cursor: null });
+    const members = await h.request('GET', `/api/v1/projects/${String(field(made, 'id'))}/members`, {
+      as: 'dev-user',
+    });
+    expect(members.body).toMatchObject({
+      items: [{ user_id: idOf('dev-user'), role: 'owner' }],
+      next_cursor: null,
+    });
   });
 
   it('201 for all of 20 at once with one key, and one project', async () => {
@@ -41,8 +49,16 @@ describe('createProject', () => {
 
   it('201 under a key that another user has used', async () => {
     const key = randomUUID();
-    const first = await h.request('POST', '/api/v1/projects', { as: 'dev-user', body: { name: uniqueName() }, key });
-    const second = await h.request('POST', '/api/v1/projects', { as: 'other-user', body: { name: uniqueName() }, key });
+    const first = await h.request('POST', '/api/v1/projects', {
+      as: 'dev-user',
+      body: { name: uniqueName() },
+      key,
+    });
+    const second = await h.request('POST', '/api/v1/projects', {
+      as: 'other-user',
+      body: { name: uniqueName() },
+      key,
+    });
     expect([first.status, second.status]).toEqual([201, 201]);
   });
 
@@ -76,7 +92,8 @@ describe('createProject', () => {
 
   it('409 for a key that stood for another body', async () => {
     const key = randomUUID();
-    const send = (name: string) => h.request('POST', '/api/v1/projects', { as: 'dev-user', body: { name }, key });
+    const send = (name: string) =>
+      h.request('POST', '/api/v1/projects', { as: 'dev-user', body: { name }, key });
     expect((await send(uniqueName())).status).toBe(201);
     expect(await send(uniqueName())).toMatchObject({ status: 409, body: { code: 'idempotency_key_reused' } });
   });
@@ -98,14 +115,20 @@ describe('listProjects', () => {
     expect(names).toEqual([...new Set(names)].sort());
   });
 
-  it.each(['cursor=AAAA', 'cursor=WzFd', 'limit=0', 'limit=201', 'limit=x', 'limit=1&limit=2', 'page=1', 'token=eyJhbGciOi.x.y'])(
-    '400 for ?%s',
-    async (query) => {
-      const answer = await h.request('GET', `/api/v1/projects?${query}`, { as: 'dev-user' });
-      expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
-      expect(JSON.stringify(answer.body)).not.toContain('eyJhbGciOi');
-    },
-  );
+  it.each([
+    'cursor=AAAA',
+    'cursor=WzFd',
+    'limit=0',
+    'limit=201',
+    'limit=x',
+    'limit=1&limit=2',
+    'page=1',
+    'token=eyJhbGciOi.x.y',
+  ])('400 for ?%s', async (query) => {
+    const answer = await h.request('GET', `/api/v1/projects?${query}`, { as: 'dev-user' });
+    expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
+    expect(JSON.stringify(answer.body)).not.toContain('eyJhbGciOi');
+  });
 });
 
 describe('getProject and listProjectMembers', () => {
@@ -113,21 +136,27 @@ describe('getProject and listProjectMembers', () => {
     const id = await newProject();
     const status = async (as: DevUser): Promise<number> =>
       (await h.request('GET', `/api/v1/projects/${id}${suffix}`, { as })).status;
-    expect([await status('dev-user'), await status('peer-user'), await status('other-user')]).toEqual([200, 404, 404]);
+    expect([await status('dev-user'), await status('peer-user'), await status('other-user')]).toEqual([
+      200, 404, 404,
+    ]);
     await h.request('PUT', `/api/v1/projects/${id}/members/${idOf('peer-user')}`, { as: 'dev-user' });
     expect(await status('peer-user')).toBe(200);
   });
 
-  it.each(['abc', '%00', '%E0%A4%A', '00000000-0000-0000-0000-00000000000g'])('400 for the id %s', async (id) => {
-    const answer = await h.request('GET', `/api/v1/projects/${id}`, { as: 'dev-user' });
-    expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
-  });
+  it.each(['abc', '%00', '%E0%A4%A', '00000000-0000-0000-0000-00000000000g'])(
+    '400 for the id %s',
+    async (id) => {
+      const answer = await h.request('GET', `/api/v1/projects/${id}`, { as: 'dev-user' });
+      expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
+    },
+  );
 });
 
 describe('updateProject', () => {
   it('200, 403 for a peer, 404 for another organisation', async () => {
     const id = await newProject();
-    const rename = (as: DevUser) => h.request('PATCH', `/api/v1/projects/${id}`, { as, body: { display_name: 'Ours' } });
+    const rename = (as: DevUser) =>
+      h.request('PATCH', `/api/v1/projects/${id}`, { as, body: { display_name: 'Ours' } });
     expect(await rename('dev-user')).toMatchObject({ status: 200, body: { display_name: 'Ours' } });
     expect(await rename('peer-user')).toMatchObject({ status: 403, body: { code: 'ownership_required' } });
     expect(await rename('other-user')).toMatchObject({ status: 404, body: { code: 'project_not_found' } });
@@ -135,7 +164,8 @@ describe('updateProject', () => {
 
   it('409 for a key that stood for another project', async () => {
     const [first, second, key] = [await newProject(), await newProject(), randomUUID()];
-    const rename = (id: string) => h.request('PATCH', `/api/v1/projects/${id}`, { as: 'dev-user', body: { display_name: 'x' }, key });
+    const rename = (id: string) =>
+      h.request('PATCH', `/api/v1/projects/${id}`, { as: 'dev-user', body: { display_name: 'x' }, key });
     expect((await rename(first)).status).toBe(200);
     expect(await rename(second)).toMatchObject({ status: 409, body: { code: 'idempotency_key_reused' } });
   });
@@ -149,7 +179,10 @@ describe('project members', () => {
     expect((await h.request('PUT', at, { as: 'dev-user' })).body).toEqual(first.body);
     const gone = await h.request('DELETE', at, { as: 'dev-user' });
     expect(gone).toMatchObject({ status: 204, body: undefined });
-    expect(await h.request('DELETE', at, { as: 'dev-user' })).toMatchObject({ status: 404, body: { code: 'user_not_found' } });
+    expect(await h.request('DELETE', at, { as: 'dev-user' })).toMatchObject({
+      status: 404,
+      body: { code: 'user_not_found' },
+    });
   });
 
   it('403 for a member, for a peer and for the removal of the owner', async () => {
@@ -157,7 +190,10 @@ describe('project members', () => {
     const at = (user: DevUser): string => `/api/v1/projects/${id}/members/${idOf(user)}`;
     await h.request('PUT', at('peer-user'), { as: 'dev-user' });
     for (const as of ['peer-user', 'dev-admin'] as const) {
-      expect(await h.request('DELETE', at('peer-user'), { as })).toMatchObject({ status: 403, body: { code: 'ownership_required' } });
+      expect(await h.request('DELETE', at('peer-user'), { as })).toMatchObject({
+        status: 403,
+        body: { code: 'ownership_required' },
+      });
     }
     expect((await h.request('DELETE', at('dev-user'), { as: 'dev-user' })).status).toBe(403);
   });
@@ -168,7 +204,9 @@ describe('project members', () => {
       const answer = await h.request('PUT', `/api/v1/projects/${id}/members/${user}`, { as: 'dev-user' });
       expect(answer).toMatchObject({ status: 404, body: { code: 'user_not_found' } });
     }
-    const foreign = await h.request('PUT', `/api/v1/projects/${id}/members/${idOf('other-user')}`, { as: 'other-user' });
+    const foreign = await h.request('PUT', `/api/v1/projects/${id}/members/${idOf('other-user')}`, {
+      as: 'other-user',
+    });
     expect(foreign).toMatchObject({ status: 404, body: { code: 'project_not_found' } });
   });
 });

@@ -20,7 +20,12 @@ interface Raw {
 }
 
 /** A request with exactly these headers and bytes. */
-function raw(method: string, path: string, headers: Record<string, string>, body?: Buffer | string): Promise<Raw> {
+function raw(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  body?: Buffer | string,
+): Promise<Raw> {
   return new Promise((resolve, reject) => {
     const request = httpRequest(`${h.api.publicUrl}${path}`, { method, headers, agent: false }, (answer) => {
       const chunks: Buffer[] = [];
@@ -28,7 +33,11 @@ function raw(method: string, path: string, headers: Record<string, string>, body
       answer.on('error', reject);
       answer.on('end', () => {
         const text = Buffer.concat(chunks).toString('utf8');
-        resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: text === '' ? undefined : JSON.parse(text) });
+        resolve({
+          status: answer.statusCode ?? 0,
+          headers: answer.headers,
+          body: text === '' ? undefined : JSON.parse(text),
+        });
       });
     });
     // A refused upload ends while it is still being sent.
@@ -37,7 +46,11 @@ function raw(method: string, path: string, headers: Record<string, string>, body
   });
 }
 
-const post = async (headers: Record<string, string>, body?: Buffer | string, path = '/api/v1/projects'): Promise<Raw> => {
+const post = async (
+  headers: Record<string, string>,
+  body?: Buffer | string,
+  path = '/api/v1/projects',
+): Promise<Raw> => {
   const authorization = `Bearer ${await h.token('dev-user')}`;
   return await raw('POST', path, { authorization, 'x-idempotency-key': randomUUID(), ...headers }, body);
 };
@@ -45,19 +58,28 @@ const json = { 'content-type': 'application/json' };
 const valid = (): string => JSON.stringify({ name: `p-${randomUUID()}` });
 
 describe('paths and methods', () => {
-  it.each(['/', '/api', '/api/v1', '/api/v1/projects/', '/API/v1/projects', '/api/v1//projects', '/internal/v1/nodes/x/tasks/wait', '/docs/../healthz/x'])(
-    '404 invalid_request for %s, token or not',
-    async (path) => {
-      expect(await raw('GET', path, {})).toMatchObject({ status: 404, body: { code: 'invalid_request' } });
+  it.each([
+    '/',
+    '/api',
+    '/api/v1',
+    '/api/v1/projects/',
+    '/API/v1/projects',
+    '/api/v1//projects',
+    '/internal/v1/nodes/x/tasks/wait',
+    '/docs/../healthz/x',
+  ])('404 invalid_request for %s, token or not', async (path) => {
+    expect(await raw('GET', path, {})).toMatchObject({ status: 404, body: { code: 'invalid_request' } });
+  });
+
+  it.each(['PATCH', 'DELETE', 'OPTIONS', 'HEAD', 'TRACE', 'PUT'])(
+    '405 with Allow for %s, before anything else',
+    async (method) => {
+      const answer = await raw(method, '/api/v1/projects', { 'content-type': 'text/plain' });
+      expect(answer.status).toBe(405);
+      expect(answer.headers['allow']).toBe('GET, POST');
+      if (method !== 'HEAD') expect(answer.body).toMatchObject({ code: 'invalid_request' });
     },
   );
-
-  it.each(['PATCH', 'DELETE', 'OPTIONS', 'HEAD', 'TRACE', 'PUT'])('405 with Allow for %s, before anything else', async (method) => {
-    const answer = await raw(method, '/api/v1/projects', { 'content-type': 'text/plain' });
-    expect(answer.status).toBe(405);
-    expect(answer.headers['allow']).toBe('GET, POST');
-    if (method !== 'HEAD') expect(answer.body).toMatchObject({ code: 'invalid_request' });
-  });
 
   it('every endpoint of the public contract is served', async () => {
     for (const one of endpoints.filter(({ listener }) => listener === 'public')) {
@@ -76,7 +98,9 @@ describe('paths and methods', () => {
 
   it('400 in the envelope for what is no HTTP', async () => {
     const answer = await new Promise<string>((resolve, reject) => {
-      const socket = connect(Number(new URL(h.api.publicUrl).port), '127.0.0.1', () => socket.write('HELLO\r\n\r\n'));
+      const socket = connect(Number(new URL(h.api.publicUrl).port), '127.0.0.1', () =>
+        socket.write('HELLO\r\n\r\n'),
+      );
       let text = '';
       socket.on('data', (chunk) => (text += chunk.toString()));
       socket.on('close', () => resolve(text));
@@ -90,14 +114,18 @@ describe('paths and methods', () => {
 describe('correlation ids', () => {
   it('a good one is kept, in the answer, in errors and in the log', async () => {
     const correlation = `trace/${randomUUID()}`;
-    const answer = await h.request('GET', '/api/v1/projects', { headers: { 'x-correlation-id': correlation } });
+    const answer = await h.request('GET', '/api/v1/projects', {
+      headers: { 'x-correlation-id': correlation },
+    });
     expect(answer.headers.get('x-correlation-id')).toBe(correlation);
     expect(answer.body).toMatchObject({ code: 'token_missing', correlation_id: correlation });
     expect(h.log.some((line) => line.includes(correlation))).toBe(true);
   });
 
   it.each(['a b', 'x'.repeat(129), 'ä'])('%s is replaced by a uuid', async (given) => {
-    const answer = await raw('GET', '/healthz', { 'x-correlation-id': Buffer.from(given).toString('latin1') });
+    const answer = await raw('GET', '/healthz', {
+      'x-correlation-id': Buffer.from(given).toString('latin1'),
+    });
     expect(answer.status).toBe(200);
     expect(answer.headers['x-correlation-id']).toMatch(uuid);
   });
@@ -126,7 +154,9 @@ describe('bodies', () => {
     async (body) => {
       const answer = await post(json, body);
       expect(answer.status).toBe(400);
-      expect(answer.body).toMatchObject({ code: expect.stringMatching(/^(invalid_request|validation_error)$/) });
+      expect(answer.body).toMatchObject({
+        code: expect.stringMatching(/^(invalid_request|validation_error)$/),
+      });
     },
   );
 
@@ -159,15 +189,24 @@ describe('idempotency keys', () => {
   });
 
   it('201 for 255 visible characters', async () => {
-    expect((await post({ ...json, 'x-idempotency-key': `${randomUUID()}${'~'.repeat(219)}` }, valid())).status).toBe(201);
+    expect(
+      (await post({ ...json, 'x-idempotency-key': `${randomUUID()}${'~'.repeat(219)}` }, valid())).status,
+    ).toBe(201);
   });
 });
 
 describe('issues', () => {
   it('name the fields and never the values', async () => {
-    const answer = await post(json, JSON.stringify({ name: 'SECRET VALUE', extra: 1, 'eyJhbGciOiJub25lIn0.x.y': 2 }));
+    const answer = await post(
+      json,
+      JSON.stringify({ name: 'SECRET VALUE', extra: 1, 'eyJhbGciOiJub25lIn0.x.y': 2 }),
+    );
     const body = answer.body as { details: { issues: { path: string }[] } };
-    expect(body.details.issues.map((issue) => issue.path).sort()).toEqual(['body.?', 'body.extra', 'body.name']);
+    expect(body.details.issues.map((issue) => issue.path).sort()).toEqual([
+      'body.?',
+      'body.extra',
+      'body.name',
+    ]);
     expect(JSON.stringify(body)).not.toMatch(/SECRET|eyJ/);
   });
 });
@@ -183,7 +222,9 @@ describe('headers', () => {
   it('the documents load nothing from elsewhere', async () => {
     const page = await h.request('GET', '/docs');
     expect(page.status).toBe(200);
-    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
+    expect(page.headers.get('content-security-policy')).toContain(
+      "default-src 'none'; script-src 'self'; style-src 'self'",
+    );
     const assets = [...String(page.body).matchAll(/(?:src|href)="([^"]+)"/g)].map((found) => found[1] ?? '');
     expect(assets.length).toBe(4);
     for (const asset of [...assets, '/docs/openapi.yaml']) {

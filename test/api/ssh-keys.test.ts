@@ -59,7 +59,9 @@ describe('a public key line', () => {
       rmSync(dir, { recursive: true });
       return; // this machine has no OpenSSH
     }
-    const printed = execFileSync('ssh-keygen', ['-lf', path.join(dir, 'k.pub')], { encoding: 'utf8' }).split(' ')[1];
+    const printed = execFileSync('ssh-keygen', ['-lf', path.join(dir, 'k.pub')], { encoding: 'utf8' }).split(
+      ' ',
+    )[1];
     expect(parseSshPublicKey(readFileSync(path.join(dir, 'k.pub'), 'utf8')).fingerprint).toBe(printed);
     rmSync(dir, { recursive: true });
   });
@@ -132,13 +134,23 @@ describe('the endpoints', () => {
 
   it('200: pages, newest first; 204 and 404: only one’s own', async () => {
     const ids: unknown[] = [];
-    for (const name of ['a', 'b', 'c']) ids.unshift(field(await create({ name, public_key: freshKey('ed25519') }), 'id'));
+    for (const name of ['a', 'b', 'c'])
+      ids.unshift(field(await create({ name, public_key: freshKey('ed25519') }), 'id'));
     const first = await h.request('GET', '/api/v1/ssh-keys?limit=2', { as: 'dev-user' });
-    const second = await h.request('GET', `/api/v1/ssh-keys?limit=2&cursor=${String(field(first, 'next_cursor'))}`, { as: 'dev-user' });
-    const listed = [first, second].flatMap((page) => (field(page, 'items') as { id: string }[]).map((item) => item.id));
+    const second = await h.request(
+      'GET',
+      `/api/v1/ssh-keys?limit=2&cursor=${String(field(first, 'next_cursor'))}`,
+      { as: 'dev-user' },
+    );
+    const listed = [first, second].flatMap((page) =>
+      (field(page, 'items') as { id: string }[]).map((item) => item.id),
+    );
     expect(listed.slice(0, 3)).toEqual(ids);
     const at = `/api/v1/ssh-keys/${String(ids[0])}`;
-    expect(await h.request('DELETE', at, { as: 'peer-user' })).toMatchObject({ status: 404, body: { code: 'ssh_key_not_found' } });
+    expect(await h.request('DELETE', at, { as: 'peer-user' })).toMatchObject({
+      status: 404,
+      body: { code: 'ssh_key_not_found' },
+    });
     const key = randomUUID();
     expect((await h.request('DELETE', at, { as: 'dev-user', key })).status).toBe(204);
     expect((await h.request('DELETE', at, { as: 'dev-user', key })).status).toBe(204);

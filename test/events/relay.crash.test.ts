@@ -49,7 +49,7 @@ afterEach(async () => {
 });
 afterAll(() => world.close());
 
-describe('the relay, when things die', () => {
+describe('the relay, when things die', { timeout: 60_000 }, () => {
   it(
     'loses, doubles and reorders nothing while relays are killed at random',
     { timeout: 40_000 },
@@ -104,7 +104,7 @@ describe('the relay, when things die', () => {
     },
   );
 
-  it('stops a relay that was paused past its lease', { timeout: 40_000 }, async () => {
+  it('stops a relay that was paused past its lease', async () => {
     const paused = await spawn();
     await until('it holds all', async () => (await paused.metric('gpuaas_outbox_partitions_held')) === 8);
     const writer = new Writer(world);
@@ -127,7 +127,7 @@ describe('the relay, when things die', () => {
     expect(await writer.audit()).toEqual([]);
   });
 
-  it('sweeps while Redis is away, and is woken when it is back', { timeout: 40_000 }, async () => {
+  it('sweeps while Redis is away, and is woken when it is back', async () => {
     await world.stack.parts.redis.kill();
     const sweeping = await spawn();
     const writer = new Writer(world);

@@ -58,7 +58,11 @@ export interface ApiHarness {
   forge(claims?: Readonly<Record<string, unknown>>, header?: Partial<JWTHeaderParameters>): Promise<string>;
   request(method: string, path: string, options?: RequestOptions): Promise<ApiAnswer>;
   /** The listener of the node-agents. */
-  internal(method: string, path: string, options?: Pick<RequestOptions, 'token' | 'body'>): Promise<ApiAnswer>;
+  internal(
+    method: string,
+    path: string,
+    options?: Pick<RequestOptions, 'token' | 'body'>,
+  ): Promise<ApiAnswer>;
   stop(): Promise<void>;
 }
 
@@ -83,27 +87,17 @@ export async function startApiHarness(options: HarnessOptions = {}): Promise<Api
   await migrate(stack.env['DATABASE_OWNER_URL'] ?? '');
   const db = openDatabase({ url: stack.env['DATABASE_URL'] ?? '', applicationName: 'api-test' });
   await seed(db);
-  const secretFile = path.join(stateDir, 'node-secret.key');
-  writeFileSync(secretFile, randomBytes(32), { mode: 0o600 });
-  const nobody = '127.0.0.1:9';
-  const read = readApiConfig({
-    TEMPORAL_ADDRESS: nobody,
-    REDIS_URL: `redis://${nobody}`,
+  const config = testConfig(stateDir, {
     ...stack.env,
     ...pki,
-    GPUAAS_ENV: 'test',
     KEYCLOAK_ISSUER_URL: issuer.issuerUrl,
-    KEYCLOAK_CLIENT_SECRET: REALM.client.secret,
-    NODE_SECRET_KEY_FILE: secretFile,
     ...options.environment,
   });
-  const config: ApiConfig = {
-    ...read,
-    publicListener: { ...read.publicListener, port: 0 },
-    internalListener: { ...read.internalListener, port: 0 },
-  };
   const log: string[] = [];
-  const logger = createLogger({ process: 'api', level: 'debug' }, { write: (line: string) => void log.push(line) });
+  const logger = createLogger(
+    { process: 'api', level: 'debug' },
+    { write: (line: string) => void log.push(line) },
+  );
   const api = await startApi(config, logger);
   const tokens = new Map<string, Promise<string>>();
   const token = (user: DevUser): Promise<string> => {
@@ -135,6 +129,26 @@ export async function startApiHarness(options: HarnessOptions = {}): Promise<Api
       port.release();
       rmSync(stateDir, { recursive: true, force: true });
     },
+  };
+}
+
+/** Settings of a test's API: any free port, and an address where nobody answers for parts that do not run. */
+function testConfig(stateDir: string, variables: Readonly<Record<string, string>>): ApiConfig {
+  const secretFile = path.join(stateDir, 'node-secret.key');
+  writeFileSync(secretFile, randomBytes(32), { mode: 0o600 });
+  const nobody = '127.0.0.1:9';
+  const read = readApiConfig({
+    TEMPORAL_ADDRESS: nobody,
+    REDIS_URL: `redis://${nobody}`,
+    GPUAAS_ENV: 'test',
+    KEYCLOAK_CLIENT_SECRET: REALM.client.secret,
+    NODE_SECRET_KEY_FILE: secretFile,
+    ...variables,
+  });
+  return {
+    ...read,
+    publicListener: { ...read.publicListener, port: 0 },
+    internalListener: { ...read.internalListener, port: 0 },
   };
 }
 
@@ -198,7 +212,11 @@ async function send(
   });
   const text = await answer.text();
   const json = answer.headers.get('content-type')?.startsWith('application/json') === true;
-  return { status: answer.status, headers: answer.headers, body: text === '' ? undefined : json ? (JSON.parse(text) as unknown) : text };
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    body: text === '' ? undefined : json ? (JSON.parse(text) as unknown) : text,
+  };
 }
 
 function sendTls(
@@ -219,7 +237,9 @@ function sendTls(
       answer.on('error', reject);
       answer.on('end', () => {
         const text = Buffer.concat(chunks).toString('utf8');
-        const given = Object.entries(answer.headers).map(([name, value]) => [name, String(value)] as [string, string]);
+        const given = Object.entries(answer.headers).map(
+          ([name, value]) => [name, String(value)] as [string, string],
+        );
         const parsed = text === '' ? undefined : (JSON.parse(text) as unknown);
         resolve({ status: answer.statusCode ?? 0, headers: new Headers(given), body: parsed });
       });

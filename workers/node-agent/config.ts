@@ -52,9 +52,12 @@ export function readAgentConfig(env: Environment): AgentConfig {
   const nodeId = required(env, 'AGENT_NODE_ID');
   if (!isUuid(nodeId)) throw new Error('environment: AGENT_NODE_ID must be a lower-case uuid');
   const mode = env['AGENT_MODE'] || 'simulated';
-  if (mode !== 'simulated' && mode !== 'real') throw new Error('environment: AGENT_MODE must be simulated or real');
+  if (mode !== 'simulated' && mode !== 'real')
+    throw new Error('environment: AGENT_MODE must be simulated or real');
   if (mode === 'real' && env['AGENT_ALLOW_REAL'] !== CONSENT) {
-    throw new Error(`environment: real mode changes users and files of this host; AGENT_ALLOW_REAL must say ${CONSENT}`);
+    throw new Error(
+      `environment: real mode changes users and files of this host; AGENT_ALLOW_REAL must say ${CONSENT}`,
+    );
   }
   const root = mode === 'real' ? '/' : required(env, 'AGENT_ROOT');
   const devices = (env['AGENT_WIPEABLE_DEVICES'] ?? '').split(',').filter((device) => device !== '');

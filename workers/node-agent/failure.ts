@@ -12,7 +12,8 @@ export class TaskFailure extends Error {
 }
 
 /** A failure that the same task would meet again: the attempts end at once. */
-export const permanent = (code: string, message: string): TaskFailure => new TaskFailure(code, message, false);
+export const permanent = (code: string, message: string): TaskFailure =>
+  new TaskFailure(code, message, false);
 
 /** A failure that may pass. */
 export const transient = (code: string, message: string): TaskFailure => new TaskFailure(code, message, true);
@@ -30,7 +31,9 @@ export const systemCode = (error: unknown): string | undefined =>
 export function describeError(error: unknown): string {
   if (error instanceof TaskFailure) return error.code;
   if (!(error instanceof Error)) return typeof error;
-  return [error.name, textOf(error, 'code'), textOf(error, 'syscall')].filter((part) => part !== undefined).join(' ');
+  return [error.name, textOf(error, 'code'), textOf(error, 'syscall')]
+    .filter((part) => part !== undefined)
+    .join(' ');
 }
 
 /** Resolves to `fallback` when the promise fails because the file does not exist. */

@@ -84,7 +84,8 @@ export class Journal {
 
   /** Notes the fence of a task that is being taken. Survives the death of the process. */
   async accept(allocationId: string, fence: number): Promise<void> {
-    if (fence > this.fenceOf(allocationId)) await this.append({ t: 'accepted', allocation_id: allocationId, fence }, false);
+    if (fence > this.fenceOf(allocationId))
+      await this.append({ t: 'accepted', allocation_id: allocationId, fence }, false);
   }
 
   /** Stores how a task ended; on disk when this resolves. */
@@ -170,7 +171,11 @@ export class Journal {
 
   /** Replaces the file by what is remembered. */
   private async rewrite(): Promise<void> {
-    const lines: Line[] = [...this.fences].map(([id, fence]) => ({ t: 'accepted', allocation_id: id, fence }));
+    const lines: Line[] = [...this.fences].map(([id, fence]) => ({
+      t: 'accepted',
+      allocation_id: id,
+      fence,
+    }));
     for (const { finished, settled } of this.finished.values()) {
       lines.push({ t: 'finished', ...finished });
       if (settled) lines.push({ t: 'settled', task_id: finished.task_id });
@@ -189,7 +194,8 @@ export class Journal {
 /** Lines are this agent's own: the tag and the id tell a whole one from a torn one. */
 function isLine(value: unknown): value is Line {
   if (typeof value !== 'object' || value === null || !('t' in value)) return false;
-  if (value.t === 'accepted') return 'allocation_id' in value && 'fence' in value && typeof value.fence === 'number';
+  if (value.t === 'accepted')
+    return 'allocation_id' in value && 'fence' in value && typeof value.fence === 'number';
   if (value.t === 'finished') return 'task_id' in value && 'report' in value && 'made' in value;
   return value.t === 'settled' && 'task_id' in value;
 }

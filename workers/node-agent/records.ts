@@ -57,4 +57,8 @@ export class AllocationRecords {
 }
 
 const isRecord = (value: unknown): value is AllocationRecord =>
-  typeof value === 'object' && value !== null && 'username' in value && 'uid' in value && 'gpu_slots' in value;
+  typeof value === 'object' &&
+  value !== null &&
+  'username' in value &&
+  'uid' in value &&
+  'gpu_slots' in value;

@@ -62,7 +62,7 @@ async function prepareStreams(): Promise<void> {
   for (;;) {
     try {
       for (const report of await reconcileStreams(nc, {
-        environment: env.GPUAAS_ENV === 'production' ? 'production' : 'dev',
+        environment: env.GPUAAS_ENV,
         duplicateWindowMs,
       })) {
         log.info({ ...report }, 'stream reconciled');

@@ -48,7 +48,7 @@ export class PartitionPump {
   private stopped = false;
   private failures = 0;
   private timer: NodeJS.Timeout | undefined;
-  /** When the last round ended in which the fate of every row was known; before the first, never. */
+  /** When every row that could be seen was last known to be stored or never sent; at first, never. */
   private lastCleanAt = -Infinity;
 
   constructor(lease: HeldLease, deps: PumpDeps) {
@@ -99,6 +99,8 @@ export class PartitionPump {
         return;
       }
     }
+    // Without connection or lease, `resume`, a sweep or the next holder goes on.
+    if (!this.mayPublish()) return;
     const next = Math.min(...[...this.holds.values()].map((hold) => hold.retryAt));
     if (Number.isFinite(next)) this.wakeAfter(Math.max(0, next - performance.now()));
   }
@@ -116,26 +118,30 @@ export class PartitionPump {
     const now = performance.now();
     const held = [...this.holds].filter(([, hold]) => hold.retryAt > now).map(([aggregateId]) => aggregateId);
     const rows = await unpublished(db.q, [this.lease.partition], batchSize, held.slice(0, heldMax));
-    if (rows.length === 0) {
-      if (held.length === 0) this.lastCleanAt = performance.now();
-      return false;
-    }
     const chains = groupRows(rows);
-    const fates = await Promise.all([...chains.values()].map((chain) => this.publishChain(chain)));
+    this.dropSettledHolds(chains, now);
+    const stored = await Promise.all([...chains.values()].map((chain) => this.publishChain(chain)));
     const progress = this.acked.size > 0;
     await this.mark();
-    if (fates.every((known) => known)) this.lastCleanAt = performance.now();
+    if (this.holds.size === 0 && stored.every((all) => all)) this.lastCleanAt = performance.now();
     return progress;
   }
 
-  /** Publishes rows of one aggregate in order until one fails. @returns whether the fate of every row is known. */
+  /** A hold whose aggregate has no row left (its rows were found in the stream) holds nothing. */
+  private dropSettledHolds(chains: ReadonlyMap<string, unknown>, now: number): void {
+    for (const [aggregateId, hold] of this.holds) {
+      if (hold.retryAt <= now && !chains.has(aggregateId)) this.holds.delete(aggregateId);
+    }
+  }
+
+  /** Publishes rows of one aggregate in order until one fails. @returns whether all of them are stored. */
   private async publishChain(rows: readonly OutboxRow[]): Promise<boolean> {
     const { sink, counters, log } = this.deps;
     for (const row of rows) {
       if (this.acked.has(row.id)) continue;
-      if (!this.mayPublish()) return true;
-      assertNoConnectionHeld('NATS');
+      if (!this.mayPublish()) return false;
       try {
+        assertNoConnectionHeld('NATS');
         const { duplicate } = await sink.publish(row);
         this.acked.add(row.id);
         this.holds.delete(row.aggregateId);
@@ -146,12 +152,13 @@ export class PartitionPump {
         counters.failures += 1;
         if (failure !== 'disconnected') {
           const attempts = this.hold(row.aggregateId);
+          const { partition, eventId, subject } = row;
           log.warn(
-            { partition: row.partition, event_id: row.eventId, subject: row.subject, failure, attempts },
-            'held',
+            { partition, event_id: eventId, subject, failure, attempts, err: error },
+            'publish failed; the aggregate waits',
           );
         }
-        return failure === 'refused';
+        return false;
       }
     }
     return true;

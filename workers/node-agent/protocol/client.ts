@@ -74,7 +74,11 @@ export class TaskClient {
    * Asks for work and names what is running; the API holds the answer for up to `holdSeconds`.
    * @throws ApiUnavailable for everything but a well-formed 200.
    */
-  async waitForTasks(running: readonly string[], holdSeconds: number, signal: AbortSignal): Promise<TaskBatch> {
+  async waitForTasks(
+    running: readonly string[],
+    holdSeconds: number,
+    signal: AbortSignal,
+  ): Promise<TaskBatch> {
     const query = new URLSearchParams({ hold_seconds: String(holdSeconds) });
     if (running.length > 0) query.set('running', running.slice(0, MAX_NAMED).join(','));
     const path = waitForTasks.path.replace('{node_id}', this.options.nodeId);
@@ -93,14 +97,23 @@ export class TaskClient {
     body: unknown,
     signal?: AbortSignal,
   ): Promise<Receipt> {
-    const path = postTaskResult.path.replace('{node_id}', this.options.nodeId).replace('{task_id}', task.taskId);
+    const path = postTaskResult.path
+      .replace('{node_id}', this.options.nodeId)
+      .replace('{task_id}', task.taskId);
     const headers = {
       'content-type': 'application/json',
       'x-correlation-id': task.correlationId,
       ...(task.traceparent === null ? {} : { traceparent: task.traceparent }),
     };
     const text = JSON.stringify(body);
-    const reply = await this.call({ method: 'POST', path, headers, body: text, deadlineMs: SLACK_MS, signal });
+    const reply = await this.call({
+      method: 'POST',
+      path,
+      headers,
+      body: text,
+      deadlineMs: SLACK_MS,
+      signal,
+    });
     const code = errorCode(reply.body);
     if (reply.status === 200) return 'stored';
     if (reply.status === 409 && code === 'node_task_fenced') return 'fenced';
@@ -164,7 +177,16 @@ const errorCode = (body: unknown): string =>
 /** Everything but the tasks must fit the contract: one task that is rubbish must not cost the others. */
 function readBatch(body: unknown): TaskBatch {
   const tasks = isRecord(body) ? body['tasks'] : undefined;
-  const rest = waitForTasks.responses[200].schema.safeParse(isRecord(body) ? { ...body, tasks: [] } : body);
-  if (!rest.success || !Array.isArray(tasks)) throw new ApiUnavailable(200, 'unreadable_answer');
-  return { tasks, cancel: rest.data.cancel, serverTimeMs: Date.parse(rest.data.server_time) };
+  const schema = waitForTasks.responses[200]?.schema;
+  const rest: unknown = isRecord(body) ? schema?.safeParse({ ...body, tasks: [] }).data : undefined;
+  const cancel = isRecord(rest) ? rest['cancel'] : undefined;
+  const serverTime = isRecord(rest) ? rest['server_time'] : undefined;
+  if (!Array.isArray(tasks) || !Array.isArray(cancel) || typeof serverTime !== 'string') {
+    throw new ApiUnavailable(200, 'unreadable_answer');
+  }
+  return {
+    tasks,
+    cancel: cancel.filter((id): id is string => typeof id === 'string'),
+    serverTimeMs: Date.parse(serverTime),
+  };
 }

@@ -1,5 +1,9 @@
 import { verify, type KeyObject } from 'node:crypto';
-import { nodeTaskSchema, signedNodeTaskSchema, type NodeTask } from '../../../contracts/nodes/node-task.api.ts';
+import {
+  nodeTaskSchema,
+  signedNodeTaskSchema,
+  type NodeTask,
+} from '../../../contracts/nodes/node-task.api.ts';
 
 export type Rubbish = 'malformed' | 'bad_signature' | 'unparsable' | 'foreign_node';
 

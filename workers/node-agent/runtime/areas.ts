@@ -26,7 +26,8 @@ export function areasOf(allocationId: string, username: string | undefined): Are
 /** The roots of all tenants' areas. */
 export const areaRoots = ['/home', '/scratch', '/mnt/gpuaas'] as const;
 
-export const isWithin = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(`${outer}/`);
+export const isWithin = (inner: string, outer: string): boolean =>
+  inner === outer || inner.startsWith(`${outer}/`);
 
 const refused = (why: string) => permanent('path_refused', `a path was refused: ${why}`);
 
@@ -45,7 +46,11 @@ export function plainPath(given: string): string {
  * Finds the area that a path lies in.
  * @throws TaskFailure `path_refused` for what is not a plain absolute path, lies outside or leads through a link.
  */
-export async function resolveInside(runtime: NodeRuntime, areas: readonly Area[], given: string): Promise<Area> {
+export async function resolveInside(
+  runtime: NodeRuntime,
+  areas: readonly Area[],
+  given: string,
+): Promise<Area> {
   const plain = plainPath(given);
   const area = areas.find((candidate) => isWithin(plain, candidate.path));
   if (area === undefined) throw refused("it lies outside the allocation's areas");

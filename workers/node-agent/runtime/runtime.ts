@@ -77,7 +77,10 @@ export interface BlockDevices {
   /** Makes the whole device zero. @throws TaskFailure `device_refused` or `device_missing`. */
   wipe(device: string, signal: AbortSignal): Promise<void>;
   /** Reads the device: true when nothing but zeros was found. @throws TaskFailure `device_refused` or `device_missing`. */
-  isZero(device: string, signal: AbortSignal): Promise<{ readonly zero: boolean; readonly bytesRead: number }>;
+  isZero(
+    device: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly zero: boolean; readonly bytesRead: number }>;
 }
 
 export interface NodeRuntime {

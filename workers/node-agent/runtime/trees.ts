@@ -21,7 +21,13 @@ export async function removeTree(hostPath: string, signal: AbortSignal, keep = f
 }
 
 async function removeFile(hostPath: string, removed: Removed): Promise<void> {
-  if (await unlessMissing(unlink(hostPath).then(() => true), false)) removed.files += 1;
+  if (
+    await unlessMissing(
+      unlink(hostPath).then(() => true),
+      false,
+    )
+  )
+    removed.files += 1;
 }
 
 async function removeDirectory(
@@ -43,7 +49,14 @@ async function removeDirectory(
     if (found.dev !== device) throw transient('mount_busy', 'a file system is still mounted in the tree');
     await removeDirectory(inner, device, removed, signal, false);
   }
-  if (!keep && (await unlessMissing(rmdir(hostPath).then(() => true), false))) removed.directories += 1;
+  if (
+    !keep &&
+    (await unlessMissing(
+      rmdir(hostPath).then(() => true),
+      false,
+    ))
+  )
+    removed.directories += 1;
 }
 
 /** How many entries a path holds, itself included, counting no further than `most`; 0 when there is nothing. */

@@ -42,7 +42,8 @@ export const allocationCleanup: TaskHandler<'node.allocation_cleanup'> = async (
 async function checkIdentity(runtime: NodeRuntime, params: Params): Promise<void> {
   const users = await runtime.identities.users();
   const strange = users.some((user) => (user.username === params.username) !== (user.uid === params.uid));
-  if (strange) throw permanent('posix_identity_conflict', 'the name or the number belongs to another user of the node');
+  if (strange)
+    throw permanent('posix_identity_conflict', 'the name or the number belongs to another user of the node');
 }
 
 /** First of all: from here on nobody comes in any more. */
@@ -92,7 +93,12 @@ async function removeLeftovers(params: Params, { runtime, signal }: TaskContext)
   await Promise.all(sharedFolders.map((folder) => removeOwned(runtime, folder, params.uid, signal)));
 }
 
-async function removeOwned(runtime: NodeRuntime, folder: string, uid: number, signal: AbortSignal): Promise<void> {
+async function removeOwned(
+  runtime: NodeRuntime,
+  folder: string,
+  uid: number,
+  signal: AbortSignal,
+): Promise<void> {
   for (const name of await unlessMissing(readdir(runtime.hostPath(folder)), [])) {
     const host = runtime.hostPath(`${folder}/${name}`);
     const found = await unlessMissing(lstat(host), undefined);

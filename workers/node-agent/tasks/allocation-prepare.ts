@@ -56,7 +56,10 @@ async function gpusOf(runtime: NodeRuntime, slots: readonly number[]): Promise<G
 }
 
 /** Says what of the identity is there already, and refuses to share a name or a number with anybody else. */
-async function checkIdentity(runtime: NodeRuntime, params: Params): Promise<{ user: boolean; group: boolean }> {
+async function checkIdentity(
+  runtime: NodeRuntime,
+  params: Params,
+): Promise<{ user: boolean; group: boolean }> {
   const [users, groups] = await Promise.all([runtime.identities.users(), runtime.identities.groups()]);
   const { username, uid, gid } = params;
   const user = users.find((entry) => entry.username === username);
@@ -66,7 +69,8 @@ async function checkIdentity(runtime: NodeRuntime, params: Params): Promise<{ us
     (group !== undefined && group.gid !== gid) ||
     users.some((entry) => entry.uid === uid && entry.username !== username) ||
     groups.some((entry) => entry.gid === gid && entry.name !== username);
-  if (conflict) throw permanent('posix_identity_conflict', 'the name or the number of the user is taken on the node');
+  if (conflict)
+    throw permanent('posix_identity_conflict', 'the name or the number of the user is taken on the node');
   return { user: user !== undefined, group: group !== undefined };
 }
 

@@ -26,9 +26,15 @@ export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (params, context) =
     }
     const after = params.mode === 'reset' ? await runtime.gpus.inspect(gpu) : before;
     if (before.residueBytes > 0) {
-      findings.push({ kind: 'gpu_memory_residue', where: gpu.pciAddress, bytes: before.residueBytes, cleared: after.residueBytes === 0 });
+      findings.push({
+        kind: 'gpu_memory_residue',
+        where: gpu.pciAddress,
+        bytes: before.residueBytes,
+        cleared: after.residueBytes === 0,
+      });
     }
-    if (after.processes > 0) findings.push({ kind: 'gpu_processes', where: gpu.pciAddress, count: after.processes });
+    if (after.processes > 0)
+      findings.push({ kind: 'gpu_processes', where: gpu.pciAddress, count: after.processes });
     if (after.residueBytes > 0 || after.processes > 0) clean = false;
   }
   return {
@@ -36,6 +42,11 @@ export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (params, context) =
     ...ofAllocation(context.allocationId),
     scrubbed: clean,
     findings: findings.map((finding) => ({ ...finding })),
-    proof: { mode: params.mode, gpus_examined: gpus.length, gpus_reset: reset, containers_removed: containersRemoved },
+    proof: {
+      mode: params.mode,
+      gpus_examined: gpus.length,
+      gpus_reset: reset,
+      containers_removed: containersRemoved,
+    },
   };
 };

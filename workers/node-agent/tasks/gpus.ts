@@ -6,7 +6,10 @@ import type { TaskContext } from './task.ts';
  * The GPUs that a task is about: the ones it names, else those of its allocation, else all that no other allocation has.
  * @throws TaskFailure `gpu_unknown` when the node has no GPU at an address.
  */
-export async function gpusOfTask(context: TaskContext, addresses: readonly string[] | undefined): Promise<Gpu[]> {
+export async function gpusOfTask(
+  context: TaskContext,
+  addresses: readonly string[] | undefined,
+): Promise<Gpu[]> {
   const all = await context.runtime.gpus.list();
   if (addresses !== undefined) {
     return addresses.map((address) => {
@@ -16,7 +19,10 @@ export async function gpusOfTask(context: TaskContext, addresses: readonly strin
     });
   }
   const own = context.allocationId === null ? undefined : await context.records.read(context.allocationId);
-  if (own !== undefined && own.gpu_slots.length > 0) return all.filter((gpu) => own.gpu_slots.includes(gpu.slot));
-  const taken = new Set((await context.records.others(context.allocationId)).flatMap((record) => record.gpu_slots));
+  if (own !== undefined && own.gpu_slots.length > 0)
+    return all.filter((gpu) => own.gpu_slots.includes(gpu.slot));
+  const taken = new Set(
+    (await context.records.others(context.allocationId)).flatMap((record) => record.gpu_slots),
+  );
   return all.filter((gpu) => !taken.has(gpu.slot));
 }

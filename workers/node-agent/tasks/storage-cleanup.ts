@@ -17,7 +17,11 @@ export const storageCleanup: TaskHandler<'node.storage_cleanup'> = async (params
   let directories = 0;
   for (const target of targets) {
     signal.throwIfAborted();
-    const removed = await removeTree(runtime.hostPath(target.path), signal, params.delete_empty_dirs !== true);
+    const removed = await removeTree(
+      runtime.hostPath(target.path),
+      signal,
+      params.delete_empty_dirs !== true,
+    );
     files += removed.files;
     directories += removed.directories;
     const count = removed.files + removed.directories;
@@ -47,13 +51,16 @@ export const storageCleanup: TaskHandler<'node.storage_cleanup'> = async (params
 
 /** All paths are judged before the first is touched. */
 async function resolveTargets(params: Params, context: TaskContext): Promise<Area[]> {
-  if (context.allocationId === null) throw permanent('path_refused', 'paths belong to an allocation, and none is named');
+  if (context.allocationId === null)
+    throw permanent('path_refused', 'paths belong to an allocation, and none is named');
   const record = await context.records.read(context.allocationId);
   const areas = areasOf(context.allocationId, record?.username);
   const targets: Area[] = [];
   for (const given of params.paths) {
     const orphan = record === undefined ? await orphanedHome(given, context) : undefined;
-    targets.push(await resolveInside(context.runtime, orphan === undefined ? areas : [...areas, orphan], given));
+    targets.push(
+      await resolveInside(context.runtime, orphan === undefined ? areas : [...areas, orphan], given),
+    );
   }
   return targets;
 }
@@ -71,7 +78,9 @@ async function orphanedHome(given: string, { runtime }: TaskContext): Promise<Ar
 
 /** A mounted file system holds data that is kept elsewhere: it is let go, not emptied. */
 async function unmountWithin(targets: readonly Area[], { runtime, signal }: TaskContext): Promise<number> {
-  const mounted = (await runtime.mounts.list()).filter((at) => targets.some((target) => isWithin(at, target.path)));
+  const mounted = (await runtime.mounts.list()).filter((at) =>
+    targets.some((target) => isWithin(at, target.path)),
+  );
   for (const mountPoint of mounted.sort((a, b) => b.length - a.length)) {
     signal.throwIfAborted();
     await runtime.mounts.unmount(mountPoint);

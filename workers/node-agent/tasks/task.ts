@@ -26,7 +26,10 @@ export interface TaskContext {
  * What one kind of task does. A handler is idempotent: run twice it leaves the same state. It throws TaskFailure, or the
  * signal's reason after it has undone what is cheap to undo.
  */
-export type TaskHandler<K extends NodeTaskKind> = (params: ParamsOf<K>, context: TaskContext) => Promise<ResultOf<K>>;
+export type TaskHandler<K extends NodeTaskKind> = (
+  params: ParamsOf<K>,
+  context: TaskContext,
+) => Promise<ResultOf<K>>;
 
 /** `allocation_id` of a result, absent when the task has none. */
 export const ofAllocation = (allocationId: string | null): { allocation_id?: string } =>

@@ -47,14 +47,16 @@ const checks: Record<Check, (params: Params, context: TaskContext) => Promise<Lo
       const state = await context.runtime.gpus.inspect(gpu);
       const where = gpu.pciAddress;
       if (state.processes > 0) findings.push({ kind: 'gpu_processes', where, count: state.processes });
-      if (state.residueBytes > 0) findings.push({ kind: 'gpu_memory_residue', where, bytes: state.residueBytes });
+      if (state.residueBytes > 0)
+        findings.push({ kind: 'gpu_memory_residue', where, bytes: state.residueBytes });
     }
     return { examined: { gpus: gpus.length }, findings };
   },
 
   async runtime_containers(_params, context) {
     const ids = await context.runtime.containers.list(context.allocationId);
-    const findings = ids.length === 0 ? [] : [{ kind: 'runtime_containers', where: 'container_runtime', count: ids.length }];
+    const findings =
+      ids.length === 0 ? [] : [{ kind: 'runtime_containers', where: 'container_runtime', count: ids.length }];
     return { examined: { containers: ids.length }, findings };
   },
 
@@ -62,7 +64,9 @@ const checks: Record<Check, (params: Params, context: TaskContext) => Promise<Lo
     const mounted = await context.runtime.mounts.list();
     const areas = await areasOfTask(params, context);
     const findings = areas.flatMap(({ name, path }) => {
-      const count = mounted.filter((at) => at !== path || !isRoot(path)).filter((at) => isWithin(at, path)).length;
+      const count = mounted
+        .filter((at) => at !== path || !isRoot(path))
+        .filter((at) => isWithin(at, path)).length;
       return count === 0 ? [] : [{ kind: 'mount', where: name, count }];
     });
     return { examined: { mounts: mounted.length, areas: areas.length }, findings };
@@ -121,7 +125,8 @@ async function tenantRemains({ runtime, records, allocationId }: TaskContext): P
   if (record === undefined) return [];
   const findings: Finding[] = [];
   const users = await runtime.identities.users();
-  if (users.some((user) => user.uid === record.uid)) findings.push({ kind: 'posix_user', where: 'etc/passwd', count: 1 });
+  if (users.some((user) => user.uid === record.uid))
+    findings.push({ kind: 'posix_user', where: 'etc/passwd', count: 1 });
   const alive = await runtime.processes.ofUser(record.uid);
   if (alive.length > 0) findings.push({ kind: 'process', where: 'proc', count: alive.length });
   return findings;

@@ -1,8 +1,7 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { nodeTaskKinds, type NodeTaskKind } from '../../../../contracts/nodes/node-task.tasks.ts';
 import { unlessMissing } from '../../failure.ts';
-import { readFile } from 'node:fs/promises';
 import { parseJson } from '../../protocol/verify.ts';
 import { createMutex } from '../passwd.ts';
 import { isJsonObject, replaceFile } from './files.ts';
@@ -75,7 +74,11 @@ export function createFaultFile(root: string): FaultSource {
       const directory = path.join(root, 'scratch', allocationId ?? 'residue');
       await mkdir(directory, { recursive: true });
       await writeFile(path.join(directory, 'residue'), 'left behind\n');
-      return () => rm(directory, { recursive: true, force: true });
+      return async () => {
+        await rm(path.join(directory, 'residue'), { force: true });
+        // What else is in the folder was there before, and stays.
+        await rmdir(directory).catch(() => undefined);
+      };
     },
   };
 }

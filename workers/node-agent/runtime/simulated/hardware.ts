@@ -29,7 +29,8 @@ const gpuFile = (root: string, slot: number): string => path.join(root, 'dev', `
 /** Makes the files of the GPUs that have none. */
 export async function plugGpus(root: string, count: number): Promise<void> {
   for (let slot = 0; slot < count; slot += 1) {
-    if ((await readObject(gpuFile(root, slot))) === undefined) await writeGpu(root, await readGpu(root, slot));
+    if ((await readObject(gpuFile(root, slot))) === undefined)
+      await writeGpu(root, await readGpu(root, slot));
   }
 }
 
@@ -69,7 +70,8 @@ export function createSimulatedGpus(root: string): Gpus {
     },
     async reset(gpu) {
       const file = await read(gpu);
-      if (file.processes.length > 0) throw transient('gpu_busy', `processes use the GPU at ${gpu.pciAddress}`);
+      if (file.processes.length > 0)
+        throw transient('gpu_busy', `processes use the GPU at ${gpu.pciAddress}`);
       if (file.memory_residue || file.allocation_id !== null) {
         await writeGpu(root, { ...file, memory_residue: false, allocation_id: null });
       }
@@ -97,7 +99,9 @@ export function createSimulatedProcesses(root: string): Processes {
     termGraceMs: TERM_GRACE_MS,
     async ofUser(uid) {
       const pids = (await jsonNames(directory)).map(Number).filter((pid) => Number.isInteger(pid));
-      const found = await Promise.all(pids.map(async (pid) => ({ pid, file: await readObject(fileOf(pid)) })));
+      const found = await Promise.all(
+        pids.map(async (pid) => ({ pid, file: await readObject(fileOf(pid)) })),
+      );
       return found.filter(({ file }) => file?.['uid'] === uid).map(({ pid }) => pid);
     },
     async signal(pid, name) {
@@ -149,7 +153,10 @@ export function createSimulatedBlockDevices(root: string): BlockDevices {
     const name = deviceName.exec(device)?.[1];
     if (name === undefined) throw permanent('device_refused', 'the path is not that of a data device');
     const file = path.join(root, 'dev', name);
-    const there = await unlessMissing(access(file).then(() => true), false);
+    const there = await unlessMissing(
+      access(file).then(() => true),
+      false,
+    );
     if (!there) throw permanent('device_missing', 'the node has no such device');
     return file;
   };

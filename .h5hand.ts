@@ -1,0 +1,16 @@
+import { writeFileSync } from 'node:fs';
+import { startStack } from './workers/local/stack.ts';
+import { startIssuer } from './workers/local/issuer/embedded.ts';
+import { ensureDevPki } from './workers/local/pki.ts';
+import { migrate } from './db/migrate.ts';
+import { openDatabase } from './db/client.ts';
+import { seed } from './db/seed.ts';
+const dir = '/tmp/h5hand';
+const [stack, pki, issuer] = await Promise.all([startStack({ name: 'h5-hand', ports: 'free', ephemeral: true, parts: ['postgres','redis','temporal'] }), ensureDevPki(dir), startIssuer({ port: 21777, stateDir: dir + '/issuer' })]);
+await migrate(stack.env['DATABASE_OWNER_URL']!);
+const db = openDatabase({ url: stack.env['DATABASE_URL']!, applicationName: 'x' }); await seed(db); await db.close();
+writeFileSync(dir + '/node.key', 'k'.repeat(32)); writeFileSync(dir + '/client', 'dev-client-secret\n');
+const env = { ...stack.env, ...pki, GPUAAS_ENV: 'development', KEYCLOAK_ISSUER_URL: issuer.issuerUrl, KEYCLOAK_CLIENT_SECRET_FILE: dir + '/client', NODE_SECRET_KEY_FILE: dir + '/node.key', API_PORT: '21790', INTERNAL_PORT: '21792' };
+writeFileSync(dir + '/env', Object.entries(env).map(([k, v]) => `export ${k}='${v}'`).join('\n') + '\n');
+console.log('up');
+process.on('SIGTERM', () => { void Promise.all([stack.stop(), issuer.stop()]).then(() => process.exit(0)); });
