@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { App } from './app.ts';
+import { CodedError } from '../contracts/errors.ts';
+import { errorAnswer } from './middleware/errors.ts';
 
 /** A listener that serves. */
 export interface Listening {
@@ -56,11 +58,7 @@ function refuseMalformed(_error: Error, socket: Socket | NodeJS.WritableStream):
     if ('destroy' in socket) socket.destroy();
     return;
   }
-  const envelope = {
-    code: 'invalid_request',
-    message: 'The request cannot be understood.',
-    correlation_id: randomUUID(),
-  };
+  const envelope = errorAnswer(new CodedError('invalid_request'), randomUUID()).envelope;
   const body = JSON.stringify(envelope);
   socket.end(
     'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n' +

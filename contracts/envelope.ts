@@ -1,11 +1,8 @@
 import { z } from 'zod';
 
-/** Longest correlation id that is accepted; anything else is replaced, not refused. */
-export const correlationIdMaxLength = 128;
-
 const correlationPattern = /^[\x21-\x7e]{1,128}$/;
 
-/** True for 1 to 128 visible ASCII characters. */
+/** True for 1 to 128 visible ASCII characters; anything else is replaced, not refused. */
 export const isCorrelationId = (value: unknown): value is string =>
   typeof value === 'string' && correlationPattern.test(value);
 

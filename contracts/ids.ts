@@ -8,7 +8,6 @@ type Branded<T, B extends string> = T & { readonly [brand]: B };
 
 export type AllocationId = Branded<string, 'AllocationId'>;
 export type NodeId = Branded<string, 'NodeId'>;
-export type NodeTaskId = Branded<string, 'NodeTaskId'>;
 export type UserId = Branded<string, 'UserId'>;
 export type OrgId = Branded<string, 'OrgId'>;
 export type ProjectId = Branded<string, 'ProjectId'>;

@@ -44,7 +44,6 @@ export const streams = [
   },
 ] as const satisfies readonly StreamDeclaration[];
 
-export type StreamName = (typeof streams)[number]['name'];
 
 /** Limits in an environment; all but production have a single server. */
 export const streamLimits = (stream: StreamDeclaration, environment: StreamEnvironment): StreamLimits =>

@@ -1,4 +1,5 @@
 /** Builds and queues the node tasks of an allocation. */
+import { nodeTaskParams } from '../../contracts/nodes/node-task.api.ts';
 import type {
   NodeTaskKind,
   NodeTaskRequest,
@@ -96,5 +97,6 @@ async function buildParams(
       paths,
     }),
   };
-  return byKind[task.kind]();
+  // Parsed before it is stored: an agent would refuse the whole task, again and again.
+  return { ...nodeTaskParams[task.kind].parse(await byKind[task.kind]()) };
 }

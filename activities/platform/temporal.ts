@@ -1,4 +1,4 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
 
 /** Where Temporal is. */
 export interface TemporalAddress {
@@ -7,15 +7,21 @@ export interface TemporalAddress {
   readonly tls?: boolean;
 }
 
+/** Longest pause between two attempts of a call; also the longest that `close` waits. */
+const maxRetryDelayMs = 1000;
+
 /**
  * A client whose connection is made by its first call and made again when it breaks: a process starts while Temporal is
  * away, and finds it later. Never call `ensureConnected` on it: that remembers a first failure. Installs no Runtime.
+ * Its `close` lets pending retries run out first: on a closed channel they throw where nobody can catch.
  */
 export function openTemporal(options: TemporalAddress): Client {
+  const retries = new Retries();
   const connection = Connection.lazy({
     address: options.address,
     tls: options.tls ?? false,
     connectTimeout: '2s',
+    interceptors: [makeGrpcRetryInterceptor(retries.options)],
     // A server that comes back is found within a second instead of gRPC's two minutes.
     channelArgs: {
       'grpc.initial_reconnect_backoff_ms': 100,
@@ -23,5 +29,34 @@ export function openTemporal(options: TemporalAddress): Client {
       'grpc.max_reconnect_backoff_ms': 1000,
     },
   });
+  const close = connection.close.bind(connection);
+  connection.close = async () => {
+    await Promise.resolve();
+    await close();
+  };
   return new Client({ connection, namespace: options.namespace });
+}
+
+/** The SDK's rules of retrying, with an end. */
+class Retries {
+  readonly #defaults = defaultGrpcRetryOptions();
+  #closing = false;
+  #quietAt = 0;
+
+  readonly options: Parameters<typeof makeGrpcRetryInterceptor>[0] = {
+    retryableDecider: (attempt, status) => !this.#closing && this.#defaults.retryableDecider(attempt, status),
+    delayFunction: (attempt, status) => {
+      const delayMs = Math.min(maxRetryDelayMs, this.#defaults.delayFunction(attempt, status));
+      this.#quietAt = Math.max(this.#quietAt, performance.now() + delayMs);
+      return delayMs;
+    },
+  };
+
+  /** Resolves when no retry is scheduled any more; none is scheduled from now on. */
+  async settle(): Promise<void> {
+    this.#closing = true;
+    const leftMs = this.#quietAt - performance.now();
+    // One millisecond later than the last retry, whose timer was set first.
+    if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs + 1));
+  }
 }

@@ -1414,7 +1414,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `allocation_not_found`. */
       404: {
         headers: {
@@ -1556,7 +1567,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `allocation_not_found`. */
       404: {
         headers: {
@@ -1609,7 +1631,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `allocation_not_found`. */
       404: {
         headers: {

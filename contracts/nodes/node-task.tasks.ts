@@ -23,7 +23,6 @@ export const cleanupSequence = [
 ] as const satisfies readonly NodeTaskKind[];
 
 export const nodeTaskStates = ['queued', 'offered', 'succeeded', 'failed', 'cancelled', 'superseded'] as const;
-export type NodeTaskState = (typeof nodeTaskStates)[number];
 
 /** Why a node says that a task failed. `retryable` false ends the attempts at once. */
 export interface NodeTaskFailure {

@@ -1,10 +1,23 @@
 import { and, asc, eq, gt, sql, type SQL } from 'drizzle-orm';
-import type { z } from 'zod';
-import type { nodeSchema } from '../../contracts/nodes/node.api.ts';
+import type { nodeStates } from '../../contracts/nodes/node.api.ts';
 import type { Queryable } from '../client.ts';
 import { nodes } from '../schema.ts';
 
-export type NodeView = z.infer<typeof nodeSchema>;
+/** A node as admins see it. */
+export interface NodeView {
+  readonly id: string;
+  readonly name: string;
+  readonly sku: string;
+  readonly state: (typeof nodeStates)[number];
+  /** Derived from placements. */
+  readonly occupancy: 'free' | 'allocated';
+  readonly slot_count: number;
+  readonly slots_quarantined: number;
+  readonly ssh_host: string;
+  readonly ssh_port: number;
+  readonly last_contact_at: string | null;
+  readonly created_at: string;
+}
 
 /** sha256 of the secret of a node's agent; undefined for an unknown or retired node. */
 export async function readAgentSecretHash(q: Queryable, nodeId: string): Promise<Buffer | undefined> {

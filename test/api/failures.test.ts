@@ -177,6 +177,24 @@ describe('Temporal away', () => {
   }, 60_000);
 });
 
+describe('a client of Temporal that is closed', () => {
+  it('while its calls are being retried leaves no timer that throws', async () => {
+    const uncaught: unknown[] = [];
+    const onUncaught = (error: unknown) => void uncaught.push(error);
+    process.on('uncaughtException', onUncaught);
+    const client = openTemporal({ address: '127.0.0.1:9', namespace: 'none' });
+    const calls = Array.from({ length: 5 }, () =>
+      client.workflowService.describeNamespace({ namespace: 'none' }).catch((error: unknown) => error),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    await client.connection.close();
+    // Every call has its answer: none waits for a timer of the closed channel.
+    for (const error of await Promise.all(calls)) expect(error).toBeInstanceOf(Error);
+    process.off('uncaughtException', onUncaught);
+    expect(uncaught).toEqual([]);
+  });
+});
+
 describe('Redis or the issuer away', () => {
   it('still ready, and says so by name; each part is bounded to a second', async () => {
     await h.stack.parts.redis.kill();

@@ -1,33 +1,34 @@
-import { startPlatform } from '../../workers/local/platform.ts';
+/** `npm run bench`: ratios of the product to the raw engine, from one run on one server. See README.md. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { runInteractive } from '../../workers/local/run.ts';
-import { liftLimits, startFleet } from './fleet.ts';
-import { ProductDriver } from './product.ts';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { writeFileSync } from 'node:fs';
-import { parseHistory, shapeOf, eventCounts, payloadBytes } from './shape.ts';
-import { RawDriver } from './raw.ts';
-await runInteractive('bench', async ({ log, onStop }) => {
-  const platform = await startPlatform({ name: 'bench', ports: 'free', wipe: true, log });
-  onStop(() => platform.stop());
-  await liftLimits(platform);
-  const fleet = await startFleet(platform, 4);
-  onStop(() => fleet.service.stop());
-  const p = await ProductDriver.open(platform);
-  onStop(() => p.close());
-  let id = '';
-  for (let i = 0; i < 10; i++) { const l = await p.lifecycle(); log(JSON.stringify(l)); id = l.workflowId; }
-  const h = historyToJSON(await p.temporal.workflow.getHandle(id).fetchHistory());
-  writeFileSync('/tmp/p.json', typeof h === 'string' ? h : JSON.stringify(h));
-  const rec = parseHistory(typeof h === 'string' ? JSON.parse(h) : h);
-  const shape = shapeOf(rec);
-  log(JSON.stringify(shape, null, 1));
-  log(JSON.stringify(eventCounts(rec)) + payloadBytes(rec));
-  const raw = await RawDriver.start(platform.stack, shape);
-  onStop(() => raw.stop());
-  for (let i = 0; i < 10; i++) { const l = await raw.lifecycle(); log(JSON.stringify(l)); id = l.workflowId; }
-  for (let i = 0; i < 10; i++) log(String(await raw.empty()));
-  const h2 = historyToJSON(await p.temporal.workflow.getHandle(id).fetchHistory());
-  writeFileSync('/tmp/r1.json', typeof h2 === 'string' ? h2 : JSON.stringify(h2));
-  const rec2 = parseHistory(typeof h2 === 'string' ? JSON.parse(h2) : h2);
-  log(JSON.stringify(eventCounts(rec2)) + payloadBytes(rec2));
+import { runBench } from './bench.ts';
+import { renderReport } from './report.ts';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    repeats: { type: 'string' },
+    concurrency: { type: 'string' },
+  },
+});
+
+const whole = (name: string, text: string | undefined, fallback: number): number => {
+  const value = text === undefined ? fallback : Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new Error(`--${name} is a whole number above 0`);
+};
+
+await runInteractive('bench', async (context) => {
+  const { report, stateDir } = await runBench(context, {
+    quick: values.quick,
+    repeats: whole('repeats', values.repeats, values.quick ? 2 : 5),
+    concurrency: whole('concurrency', values.concurrency, 12),
+  });
+  const file = path.resolve(values.json ?? path.join(stateDir, 'bench', 'report.json'));
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  context.log(`\n${renderReport(report)}\n\nJSON: ${file}`);
 });

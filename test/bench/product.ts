@@ -32,7 +32,8 @@ const activeDeadlineMs = 60_000;
 /** Tokens live 300 s. */
 const tokenAgeMs = 120_000;
 
-interface Tenant {
+/** A user of the realm, and what is known of them so far. */
+export interface Tenant {
   readonly username: string;
   readonly password: string;
   projectId: string;
@@ -107,19 +108,25 @@ export class ProductDriver {
     this.#active.delete(allocationId);
   }
 
-  /** A token that lives long enough, of the tenant whose turn it is. */
+  /** The tenant whose turn it is, with a token that lives long enough. */
   async tenant(): Promise<Tenant> {
     const tenant = this.#tenants[this.#turn++ % this.#tenants.length];
     if (tenant === undefined) throw new Error('the realm has no user');
-    if (performance.now() > tenant.tokenUntil) {
-      tenant.token = await devToken(this.#platform.issuerUrl, tenant.username, tenant.password);
-      tenant.tokenUntil = performance.now() + tokenAgeMs;
-    }
+    await this.tokenOf(tenant);
     if (tenant.projectId === '') {
       const me = await this.call('GET', '/api/v1/auth/personal', tenant.token, undefined, 200);
       tenant.projectId = (me as { default_project: { id: string } }).default_project.id;
     }
     return tenant;
+  }
+
+  /** The tenant's token, a new one when it is about to end. */
+  async tokenOf(tenant: Tenant): Promise<string> {
+    if (performance.now() > tenant.tokenUntil) {
+      tenant.token = await devToken(this.#platform.issuerUrl, tenant.username, tenant.password);
+      tenant.tokenUntil = performance.now() + tokenAgeMs;
+    }
+    return tenant.token;
   }
 
   /**

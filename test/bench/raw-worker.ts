@@ -1,12 +1,12 @@
 /** The worker of R0 and R1: a process of its own with the settings of the product's worker. */
-import { createRequire } from 'node:module';
+import path from 'node:path';
 import { NativeConnection, Runtime, Worker, bundleWorkflowCode } from '@temporalio/worker';
 import { z } from 'zod';
 import { openRedis } from '../../activities/platform/redis.ts';
 import { openTemporal } from '../../activities/platform/temporal.ts';
+import { checkoutRoot } from '../../workers/local/stack-config.ts';
 import { createRawActivities } from './raw-activities.ts';
 
-const require = createRequire(import.meta.url);
 const env = z
   .object({
     TEMPORAL_ADDRESS: z.string(),
@@ -26,7 +26,14 @@ const worker = await Worker.create({
   connection,
   namespace: env.TEMPORAL_NAMESPACE,
   taskQueue: env.RAW_TASK_QUEUE,
-  workflowBundle: await bundleWorkflowCode({ workflowsPath: require.resolve(env.RAW_WORKFLOWS_FILE) }),
+  workflowBundle: await bundleWorkflowCode({
+    workflowsPath: env.RAW_WORKFLOWS_FILE,
+    // The module with the shape lies outside of the checkout, its packages inside.
+    webpackConfigHook: (config) => {
+      const modules = [...(config.resolve?.modules ?? []), path.join(checkoutRoot, 'node_modules')];
+      return { ...config, resolve: { ...config.resolve, modules } };
+    },
+  }),
   activities: createRawActivities(client, redis),
   maxCachedWorkflows: 3000,
   stickyQueueScheduleToStartTimeout: '1 second',

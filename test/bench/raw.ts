@@ -29,15 +29,20 @@ export class RawDriver {
   readonly temporal: Client;
   readonly #subscriber: Redis;
   readonly #waiting = new Map<string, () => void>();
+  readonly #updates: readonly [string, string];
+  readonly #releaseArgument: string;
 
   private constructor(stack: RawStack, shape: Shape) {
     this.shape = shape;
+    this.#updates = updateOrder(shape);
+    this.#releaseArgument = filler(shape.updates[this.#updates[1]] ?? 0) ?? '';
     this.service = rawWorker(stack, shape);
     this.temporal = openTemporal({
       address: stack.env['TEMPORAL_ADDRESS'] ?? '',
       namespace: stack.env['TEMPORAL_NAMESPACE'] ?? '',
     });
     this.#subscriber = new Redis(stack.env['REDIS_URL'] ?? '', { maxRetriesPerRequest: null });
+    this.#subscriber.on('error', () => undefined); // it connects again by itself
     this.#subscriber.on('message', (_channel: string, workflowId: string) => this.#waiting.get(workflowId)?.());
   }
 
@@ -60,7 +65,7 @@ export class RawDriver {
   async lifecycle(): Promise<Lifecycle> {
     const { shape } = this;
     const workflowId = `raw-1-${randomUUID()}`;
-    const [first, last] = updateOrder(shape);
+    const [first, last] = this.#updates;
     const announced = this.#announcement(workflowId);
     const begun = performance.now();
     const startWorkflowOperation = new WithStartWorkflowOperation('r1', {
@@ -87,7 +92,7 @@ export class RawDriver {
     const activeMs = performance.now() - begun;
     const asked = performance.now();
     const handle = this.temporal.workflow.getHandle(workflowId);
-    await handle.executeUpdate<string, unknown[]>(last, { args: argumentsOf(shape, last), updateId: randomUUID() });
+    await handle.executeUpdate<string, [string]>(last, { args: [this.#releaseArgument], updateId: randomUUID() });
     const releaseAnsweredMs = performance.now() - asked;
     await handle.result();
     const releasedMs = performance.now() - asked;
@@ -111,11 +116,6 @@ export class RawDriver {
     await this.service.stop();
   }
 }
-
-const argumentsOf = (shape: Shape, name: string): unknown[] => {
-  const value = filler(shape.updates[name] ?? 0);
-  return value === undefined ? [] : [value];
-};
 
 function updateOrder(shape: Shape): [string, string] {
   const names = shape.steps.flatMap((step) => (step.kind === 'awaitUpdate' ? [step.name] : []));

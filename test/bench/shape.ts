@@ -44,6 +44,7 @@ const duration = z.string().nullish();
 
 const eventSchema = z.object({
   eventType: z.string(),
+  eventTime: z.string(),
   userMetadata: metadata,
   workflowExecutionStartedEventAttributes: z
     .object({ input: payloads, workflowTaskTimeout: duration, searchAttributes: fields })
@@ -133,6 +134,18 @@ export function eventCounts(history: RecordedHistory): Record<string, number> {
   return counts;
 }
 
+/** When each activity was scheduled, in ms since the epoch, with its summary. */
+export const scheduledActivities = (history: RecordedHistory): { summary: string | null; scheduledAtMs: number }[] =>
+  history.events
+    .filter((event) => event.activityTaskScheduledEventAttributes !== undefined)
+    .map((event) => ({ summary: textOf(event.userMetadata?.summary), scheduledAtMs: instantMs(event.eventTime) }));
+
+/** Milliseconds with a fraction: the engine writes nanoseconds, `Date` keeps whole ms. */
+function instantMs(text: string): number {
+  const fraction = /\.(\d+)Z$/.exec(text)?.[1] ?? '0';
+  return Date.parse(text.replace(/\.\d+Z$/, 'Z')) + Number(`0.${fraction}`) * 1000;
+}
+
 /** Bytes of all payloads of a history, markers' bookkeeping left out. */
 export const payloadBytes = (history: RecordedHistory): number =>
   history.events.reduce((sum, event) => {
@@ -161,6 +174,7 @@ export function shapeOf(history: RecordedHistory): Shape {
   const names = new Map<string, string>();
   const updates: Record<string, number> = {};
   const steps: Step[] = [];
+  let before: RecordedEvent | undefined;
   for (const event of events) {
     const accepted = event.workflowExecutionUpdateAcceptedEventAttributes;
     if (accepted !== undefined) {
@@ -169,7 +183,10 @@ export function shapeOf(history: RecordedHistory): Shape {
       updates[name] = bytesOf(args);
     }
     const step = stepOf(event, events, names);
-    if (step !== undefined) steps.push(step);
+    // The engine writes an update's answer behind the commands of the same workflow task: it came before their wait.
+    const behind = step?.kind === 'answerUpdate' && before?.activityTaskScheduledEventAttributes !== undefined;
+    if (step !== undefined) steps.splice(behind ? steps.length - 1 : steps.length, 0, step);
+    before = event;
   }
   return {
     inputBytes: bytesOf(started.input),

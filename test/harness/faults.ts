@@ -24,6 +24,8 @@ export interface FaultRule {
   calls(): number;
   /** True when the fault has really happened. */
   struck(): boolean;
+  /** What the real activity failed with, by itself: never a fault of this plan. */
+  failures(): readonly string[];
   /** Resolves when every call that it held or let run late has ended. */
   settled(): Promise<void>;
 }
@@ -93,12 +95,19 @@ const crash: FaultKind = {
 export const faultKinds: readonly FaultKind[] = [error, timeOut, twice, crash];
 export const runTwice = twice;
 
+function causesOf(failure: unknown): string {
+  const messages: string[] = [];
+  for (let at = failure; at instanceof Error; at = at.cause) messages.push(at.message);
+  return messages.join(' < ');
+}
+
 class Rule implements FaultRule {
   readonly target: FaultTarget;
   readonly #behaviour: Behaviour;
   readonly #open = new Set<Promise<unknown>>();
   #calls = 0;
   #struck = false;
+  readonly #failures: string[] = [];
 
   constructor(target: FaultTarget, make: FaultKind['make']) {
     this.target = target;
@@ -107,6 +116,7 @@ class Rule implements FaultRule {
 
   calls = (): number => this.#calls;
   struck = (): boolean => this.#struck;
+  failures = (): readonly string[] => this.#failures;
 
   settled = async (): Promise<void> => {
     while (this.#open.size > 0) await Promise.allSettled(this.#open);
@@ -118,7 +128,13 @@ class Rule implements FaultRule {
 
   pass(run: () => Promise<unknown>): Promise<unknown> {
     this.#calls += 1;
-    const call = this.#behaviour(run, this.#calls);
+    const nth = this.#calls;
+    const watched = (): Promise<unknown> =>
+      run().catch((failure: unknown) => {
+        if (!(failure instanceof CompleteAsyncError)) this.#failures.push(`call ${nth}: ${causesOf(failure)}`);
+        throw failure;
+      });
+    const call = this.#behaviour(watched, nth);
     this.#open.add(call);
     const done = (): void => void this.#open.delete(call);
     call.then(done, done);

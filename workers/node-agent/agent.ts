@@ -132,10 +132,6 @@ export class NodeAgent {
   private take(batch: TaskBatch, named: readonly string[], runner: TaskRunner): boolean {
     const receivedMs = monotonicMs();
     let fruitful = false;
-    for (const taskId of batch.cancel) {
-      const over = named.includes(taskId) && !runner.isLive(taskId);
-      fruitful = runner.cancel(taskId) || over || fruitful;
-    }
     for (const raw of batch.tasks) {
       const task = openTask(raw, this.options.verifyKey, this.options.nodeId);
       if (typeof task === 'string') {
@@ -146,6 +142,11 @@ export class NodeAgent {
       // The wall clock of this machine has no say: what is left is measured from the answer.
       const leftMs = Date.parse(task.expires_at) - batch.serverTimeMs;
       fruitful = runner.offer(task, receivedMs + leftMs) || fruitful;
+    }
+    // After the tasks: a newer task stops an older one in silence, a cancellation has it report.
+    for (const taskId of batch.cancel) {
+      const over = named.includes(taskId) && !runner.isLive(taskId);
+      fruitful = runner.cancel(taskId) || over || fruitful;
     }
     return fruitful;
   }

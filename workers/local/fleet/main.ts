@@ -13,7 +13,8 @@ function readNodes(file: string): FleetNode[] {
     const fields = new Map(Object.entries(typeof entry === 'object' && entry !== null ? entry : {}));
     const nodeId: unknown = fields.get('node_id');
     const secret: unknown = fields.get('agent_secret');
-    if (!isUuid(nodeId) || typeof secret !== 'string') throw new Error(`FLEET_NODES_FILE: entry ${index} is no node`);
+    if (!isUuid(nodeId) || typeof secret !== 'string')
+      throw new Error(`FLEET_NODES_FILE: entry ${index} is no node`);
     return { nodeId, secret };
   });
 }

@@ -1,0 +1,122 @@
+/** The background processes of the product, inside the test's own process. */
+import { randomUUID } from 'node:crypto';
+import type { Client } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import type { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
+import { subscribeWake } from '../../activities/platform/redis-wake.ts';
+import { taskQueues } from '../../contracts/queues.ts';
+import { defaultDuplicateWindowMs } from '../../contracts/streams.ts';
+import { openDatabase, type Database } from '../../db/client.ts';
+import type { PolicyReader } from '../../db/ops/policy.store.ts';
+import { outboxPartitionCount } from '../../db/outbox.ts';
+import { buildWorkflowBundle } from '../../workers/bundle.ts';
+import { provisioningActivities } from '../../workers/compose.ts';
+import type { Stack } from '../../workers/local/stack.ts';
+import { startLoop } from '../../workers/reconcilers/loop.ts';
+import { startMissingRuns } from '../../workers/reconcilers/missing-runs.ts';
+import { completeStoredResults } from '../../workers/reconcilers/task-completion.ts';
+import { JetStreamSink, NatsPeers } from '../../workers/relay/jetstream.ts';
+import { Relay } from '../../workers/relay/relay.ts';
+import type { FaultPlan } from './faults.ts';
+
+export interface Stoppable {
+  stop(): Promise<void>;
+}
+
+const completionEveryMs = 250;
+const missingRunsEveryMs = 1000;
+
+let bundle: Promise<WorkflowBundle> | undefined;
+let installed = false;
+
+/** The bundle of the current workflows, built once in a process. */
+export const currentBundle = (): Promise<WorkflowBundle> => (bundle ??= buildWorkflowBundle());
+
+function installRuntime(): void {
+  if (installed) return;
+  installed = true;
+  Runtime.install({
+    shutdownSignals: [],
+    telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
+    // Injected faults are warnings of the engine's client; only what it calls an error is a test's business.
+    logger: new DefaultLogger('ERROR'),
+  });
+}
+
+/** Worker and reconcilers of the provisioning queue. */
+export async function startWorkerInProcess(parts: {
+  readonly stack: Stack;
+  readonly db: Database;
+  readonly redis: Redis;
+  readonly policies: PolicyReader;
+  readonly faults: FaultPlan;
+  readonly temporal: Client;
+}): Promise<Stoppable> {
+  installRuntime();
+  const { stack, db, redis, policies, faults, temporal: client } = parts;
+  const connection = await NativeConnection.connect({ address: stack.env['TEMPORAL_ADDRESS'] ?? '' });
+  const worker = await Worker.create({
+    connection,
+    namespace: stack.env['TEMPORAL_NAMESPACE'] ?? '',
+    taskQueue: taskQueues.provisioning,
+    workflowBundle: await currentBundle(),
+    activities: faults.wrap(provisioningActivities({ db, redis, policies })),
+    stickyQueueScheduleToStartTimeout: '1 second',
+    shutdownGraceTime: '1 second',
+    shutdownForceTime: '3 seconds',
+    maxConcurrentLocalActivityExecutions: 500,
+    workflowTaskPollerBehavior: { type: 'autoscaling', initial: 4, minimum: 2, maximum: 20 },
+    activityTaskPollerBehavior: { type: 'autoscaling', initial: 4, minimum: 2, maximum: 20 },
+  });
+  const running = worker.run();
+  const log = pino({ level: 'silent' });
+  const loops = [
+    startLoop({
+      name: 'task-completion',
+      everyMs: completionEveryMs,
+      log,
+      sweep: async () => void (await completeStoredResults(db, client)),
+    }),
+    startLoop({
+      name: 'missing-runs',
+      everyMs: missingRunsEveryMs,
+      log,
+      sweep: async () => void (await startMissingRuns({ db, client, log })),
+    }),
+  ];
+  return {
+    stop: async () => {
+      await Promise.all(loops.map((loop) => loop.stop()));
+      worker.shutdown();
+      // A fault that still holds an activity makes the shutdown a forced one.
+      await running.catch(() => undefined);
+      await connection.close();
+    },
+  };
+}
+
+/** A relay with connections of its own. */
+export async function startRelayInProcess(stack: Stack): Promise<Stoppable> {
+  const env = (name: string): string => stack.env[name] ?? '';
+  const db = openDatabase({ url: env('DATABASE_URL'), applicationName: 'lab-relay', max: 5 });
+  const nc = await connectNats({ url: env('NATS_URL'), name: 'lab-relay' });
+  const duplicateWindowMs = defaultDuplicateWindowMs;
+  await reconcileStreams(nc, { environment: 'test', duplicateWindowMs });
+  const sink = new JetStreamSink(nc);
+  const relay = new Relay(
+    { db, sink, peers: new NatsPeers(nc, sink), log: { info: () => undefined, warn: () => undefined } },
+    { owner: randomUUID(), partitionCount: outboxPartitionCount, duplicateWindowMs, leaseMs: 3000 },
+  );
+  relay.start();
+  const wakeUps = subscribeWake(env('REDIS_URL'), (partitions) => relay.wake(partitions));
+  return {
+    stop: async () => {
+      await relay.stop();
+      wakeUps.close();
+      await nc.close();
+      await db.close();
+    },
+  };
+}

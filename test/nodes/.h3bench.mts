@@ -1,0 +1,32 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { ControlPlane, until } from '/work/main/test/nodes/control-plane.ts';
+import { newTenant, agentEnvironment, startAgentProcess } from '/work/main/test/nodes/agent-process.ts';
+import { startAgents } from '/work/main/workers/local/fleet/fleet.ts';
+const plane = await ControlPlane.start();
+const agent = startAgentProcess({ ...agentEnvironment(plane, plane.directory + '/n'), AGENT_GPU_COUNT: '8' });
+await until('up', () => plane.polls.length > 0);
+const t: number[] = [];
+for (let i = 0; i < 300; i++) {
+  const b = performance.now();
+  const x = newTenant({ gpu_slots: [0,1,2,3,4,5,6,7] });
+  const task = plane.queue('node.allocation_prepare', x);
+  while (task.state !== 'done') await new Promise((r) => setImmediate(r));
+  t.push(performance.now() - b);
+  const c = plane.queue('node.allocation_cleanup', { allocation_id: x.allocation_id, username: x.username, uid: x.uid, reason: 'x' });
+  while (c.state !== 'done') await new Promise((r) => setImmediate(r));
+  const v = plane.queue('node.gpu_scrub', { allocation_id: x.allocation_id, mode: 'reset', reason: 'x' });
+  while (v.state !== 'done') await new Promise((r) => setImmediate(r));
+  const w = plane.queue('node.validate_clean', { allocation_id: x.allocation_id, checks: ['paths','gpu_processes'], reason: 'x' });
+  while (w.state !== 'done') await new Promise((r) => setImmediate(r));
+}
+t.sort((a, b) => a - b);
+console.log('prepare queue->report p50', t[150], 'p99', t[297], 'requests/task', plane.requests / 1200);
+await agent.end('SIGTERM');
+const b = performance.now();
+const fleet = await startAgents({ nodes: Array.from({ length: 1000 }, () => ({ nodeId: randomUUID(), secret: 'x' })), apiUrl: plane.url, caFile: plane.pki.INTERNAL_TLS_CA_FILE, verifyKeyFile: plane.pki.TASK_VERIFY_KEY_FILE, rootDirectory: plane.directory + '/f', gpuCount: 1 });
+console.log('1000 agents started in', performance.now() - b, 'rss', process.memoryUsage().rss / 1e6);
+const s = performance.now();
+await fleet.stop();
+console.log('stopped', performance.now() - s);
+await plane.close();
