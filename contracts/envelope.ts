@@ -18,6 +18,12 @@ export interface Channel<S extends string, P extends z.ZodObject> {
   readonly nats: NatsConfig;
 }
 
+/** Any channel, for code that is generic over them. */
+export type AnyChannel = Channel<string, z.ZodObject>;
+
+/** Payload of a channel. */
+export type PayloadOf<C extends AnyChannel> = z.infer<C['payload']>;
+
 /** `x-nats-config` of a channel. */
 export interface NatsConfig {
   readonly ackWaitSeconds: number;
@@ -25,7 +31,8 @@ export interface NatsConfig {
 }
 
 /** Declares a channel; `dlq_subject` is always `dlq.` + subject. */
-export const channel = <S extends string, P extends z.ZodObject>(declared: Channel<S, P>): Channel<S, P> => declared;
+export const channel = <S extends string, P extends z.ZodObject>(declared: Channel<S, P>): Channel<S, P> =>
+  declared;
 
 /** `dlq.<subject>`. */
 export const dlqSubject = (subject: string): string => `dlq.${subject}`;

@@ -1,5 +1,4 @@
-import type { z } from 'zod';
-import type { Channel } from '../contracts/envelope.ts';
+import type { AnyChannel, PayloadOf } from '../contracts/envelope.ts';
 import { uuid5 } from '../contracts/uuid5.ts';
 import type { Tx } from './client.ts';
 import { outbox } from './schema.ts';
@@ -10,8 +9,8 @@ export const outboxPartitionCount = 8;
 /** Largest event, in bytes of JSON: NATS takes a message of 1 MiB, headers included. */
 export const maxEventBytes = 900_000;
 
-export interface PublishInput<P extends z.ZodObject> {
-  readonly payload: z.infer<P>;
+export interface PublishInput<C extends AnyChannel> {
+  readonly payload: PayloadOf<C>;
   /** The taxonomy's idempotency key, as parts; with the subject they make `event_id`. */
   readonly idempotencyKey: readonly string[];
   readonly aggregateId: string;
@@ -29,10 +28,10 @@ export interface PublishInput<P extends z.ZodObject> {
  * its row and changes nothing.
  * @throws when the payload does not fit its channel or the event is over `maxEventBytes` (defects of the producer).
  */
-export async function publish<S extends string, P extends z.ZodObject>(
+export async function publish<C extends AnyChannel>(
   tx: Tx,
-  channel: Channel<S, P>,
-  input: PublishInput<P>,
+  channel: C,
+  input: PublishInput<C>,
 ): Promise<string> {
   const payload = channel.payload.parse(input.payload);
   const eventId = uuid5('event', channel.subject, ...input.idempotencyKey);

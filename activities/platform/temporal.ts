@@ -31,7 +31,7 @@ export function openTemporal(options: TemporalAddress): Client {
   });
   const close = connection.close.bind(connection);
   connection.close = async () => {
-    await Promise.resolve();
+    await retries.settle();
     await close();
   };
   return new Client({ connection, namespace: options.namespace });

@@ -36,50 +36,14 @@ import { operationView } from '../../db/ops/operation.views.ts';
 import { canonicalHash } from '../middleware/canonical.ts';
 import type { ApiDeps } from '../deps.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
-import { route, type Answer, type Caller, type Route } from '../route.ts';
+import { route, type Answer, type Caller, type RequestContext, type Route } from '../route.ts';
 import { admit, command, resumeAndCommand, updateIdOf, type CommandResult } from './allocation.commands.ts';
 import { explain } from './allocation.explain.ts';
 
 export function allocationRoutes(deps: ApiDeps): Route[] {
   const { db } = deps;
   return [
-    route(createAllocation, async (request) => {
-      const { caller, idempotencyKey, correlationId, body } = request;
-      const identity = [caller.userId, createAllocation.id, idempotencyKey] as const;
-      const allocationId = asId<AllocationId>(uuid5('allocation', ...identity));
-      const work: AllocationRequest = {
-        operationId: asId<OperationId>(uuid5('operation', ...identity)),
-        orgId: caller.orgId,
-        projectId: asId(body.project_id),
-        userId: caller.userId,
-        sku: body.sku,
-        schedulerType: body.scheduler_type,
-        correlationId,
-      };
-      const refusal = await lookAhead(deps, work);
-      const operation = await openOperation(
-        db.q,
-        {
-          id: work.operationId,
-          caller: caller.userId,
-          route: createAllocation.id,
-          key: idempotencyKey,
-          bodyHash: canonicalHash(body),
-          kind: 'allocation.create',
-          orgId: caller.orgId,
-          entityId: allocationId,
-          request: { ...work },
-          correlationId,
-        },
-        refusal,
-      );
-      if (operation.state !== 'open') return createAnswer(operation);
-      // A repeat of a key runs on with the request that opened it, whose correlation id is the one in the history.
-      const opened = operation.request as unknown as AllocationRequest;
-      const result = await admit(deps.temporal, allocationId, opened, updateIdOf(...identity));
-      return settle(deps, operation, result, createAnswer);
-    }),
-
+    route(createAllocation, (request) => create(deps, request)),
     route(listAllocations, async ({ caller, query }) => listAnswer(deps, query, { visibleTo: caller })),
     route(adminListAllocations, async ({ query }) => listAnswer(deps, query, {})),
 
@@ -135,6 +99,43 @@ export function allocationRoutes(deps: ApiDeps): Route[] {
       });
     }),
   ];
+}
+
+async function create(deps: ApiDeps, request: RequestContext<typeof createAllocation>): Promise<Answer> {
+  const { caller, idempotencyKey, correlationId, body } = request;
+  const identity = [caller.userId, createAllocation.id, idempotencyKey] as const;
+  const allocationId = asId<AllocationId>(uuid5('allocation', ...identity));
+  const work: AllocationRequest = {
+    operationId: asId<OperationId>(uuid5('operation', ...identity)),
+    orgId: caller.orgId,
+    projectId: asId(body.project_id),
+    userId: caller.userId,
+    sku: body.sku,
+    schedulerType: body.scheduler_type,
+    correlationId,
+  };
+  const refusal = await lookAhead(deps, work);
+  const operation = await openOperation(
+    deps.db.q,
+    {
+      id: work.operationId,
+      caller: caller.userId,
+      route: createAllocation.id,
+      key: idempotencyKey,
+      bodyHash: canonicalHash(body),
+      kind: 'allocation.create',
+      orgId: caller.orgId,
+      entityId: allocationId,
+      request: { ...work },
+      correlationId,
+    },
+    refusal,
+  );
+  if (operation.state !== 'open') return createAnswer(operation);
+  // A repeat of a key runs on with the request that opened it, whose correlation id is the one in the history.
+  const opened = operation.request as unknown as AllocationRequest;
+  const result = await admit(deps.temporal, allocationId, opened, updateIdOf(...identity));
+  return settle(deps, operation, result, createAnswer);
 }
 
 async function lookAhead(deps: ApiDeps, work: AllocationRequest): Promise<OperationOutcome | undefined> {

@@ -1,5 +1,6 @@
 import { adminListPolicies, adminSetPolicy } from '../../contracts/ops/policy.api.ts';
-import { policyViolation } from '../../contracts/policies.ts';
+import { CodedError } from '../../contracts/errors.ts';
+import { isPolicyKey, policyViolation, type PolicyKey } from '../../contracts/policies.ts';
 import { writeAudit } from '../../db/audit.ts';
 import { setPolicy } from '../../db/ops/policy.store.ts';
 import { listPolicyViews, policyView } from '../../db/ops/policy.views.ts';
@@ -19,7 +20,8 @@ export function policyRoutes(deps: ApiDeps): Route[] {
       const { caller, correlationId } = request;
       const { policy_key: key } = request.params;
       const { value } = request.body;
-      const violation = policyViolation(key, value);
+      if (!isPolicyKey(key)) throw new CodedError('policy_not_found');
+      const violation = policyViolation(key, value) ?? (await conflict(deps, key, value));
       if (violation !== undefined) {
         throw validationError({ path: 'body.value', code: 'invalid_value', message: violation });
       }
@@ -41,4 +43,11 @@ export function policyRoutes(deps: ApiDeps): Route[] {
       return answer;
     }),
   ];
+}
+
+/** A value that fits its own bounds and not another policy. */
+async function conflict(deps: ApiDeps, key: PolicyKey, value: unknown): Promise<string | undefined> {
+  const reimaging = key === 'allocation.isolation_model' && value === 'full-reimage';
+  if (!reimaging || (await deps.policies.get('maas.enabled'))) return undefined;
+  return 'full-reimage needs maas.enabled';
 }

@@ -1995,7 +1995,7 @@ export interface operations {
     };
   };
   /**
-   * A value of another type or outside its bounds is a `validation_error`.
+   * A value of another type or outside its bounds is a `validation_error`; so is `full-reimage` while `maas.enabled` is false.
    *
    * Caller: An admin.
    */
@@ -2009,7 +2009,7 @@ export interface operations {
         'X-Correlation-Id'?: string;
       };
       path: {
-        policy_key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'node.offline_after_seconds');
+        policy_key: string;
       };
       cookie?: never;
     };

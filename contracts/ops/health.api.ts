@@ -25,7 +25,12 @@ export const getHealthz = endpoint({
   id: 'getHealthz',
   path: '/healthz',
   summary: 'The process lives',
-  responses: { 200: { description: 'Alive.', schema: z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health' }) } },
+  responses: {
+    200: {
+      description: 'Alive.',
+      schema: z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health' }),
+    },
+  },
   errors: [],
 });
 

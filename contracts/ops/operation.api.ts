@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { endpoint, errorEnvelopeSchema, instantSchema, uuidParam } from '../http.api.ts';
 
-export const operationKinds = ['allocation.create', 'allocation.release', 'allocation.force_release'] as const;
+export const operationKinds = [
+  'allocation.create',
+  'allocation.release',
+  'allocation.force_release',
+] as const;
 export type OperationKind = (typeof operationKinds)[number];
 
 export const operationSchema = z

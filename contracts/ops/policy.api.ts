@@ -28,7 +28,12 @@ export const adminListPolicies = endpoint({
   params: undefined,
   query: undefined,
   body: undefined,
-  responses: { 200: { description: 'All keys.', schema: z.strictObject({ items: z.array(policySchema) }).meta({ id: 'PolicyList' }) } },
+  responses: {
+    200: {
+      description: 'All keys.',
+      schema: z.strictObject({ items: z.array(policySchema) }).meta({ id: 'PolicyList' }),
+    },
+  },
   errors: [],
 });
 
@@ -38,10 +43,17 @@ export const adminSetPolicy = endpoint({
   method: 'put',
   path: '/api/v1/admin/policies/{policy_key}',
   summary: 'Set one policy value',
-  description: 'A value of another type or outside its bounds is a `validation_error`.',
+  description:
+    'A value of another type or outside its bounds is a `validation_error`; so is `full-reimage` while `maas.enabled` is ' +
+    'false.',
   idempotent: true,
   audit: 'policy.set',
-  params: z.object({ policy_key: policyKey }),
+  params: z.object({
+    policy_key: z
+      .string()
+      .regex(/^[a-z_]+\.[a-z_]+$/)
+      .max(100),
+  }),
   query: undefined,
   body: z.strictObject({ value: policyValue }).meta({ id: 'PolicySet' }),
   responses: { 200: { description: 'The policy as it is now.', schema: policySchema } },

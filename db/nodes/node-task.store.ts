@@ -1,4 +1,4 @@
-import { and, eq, inArray, isNull, lt, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, lt, ne, sql } from 'drizzle-orm';
 import type { NodeTaskKind, NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
 import type { Queryable, Tx } from '../client.ts';
@@ -48,30 +48,40 @@ export async function insertTask(tx: Tx, task: NewNodeTask, params: Record<strin
   );
   const fence = Number(fenced.rows[0]?.fence);
   if (!Number.isSafeInteger(fence)) throw new Error(`node ${task.nodeId} is gone`);
-  await supersedeOpenTasks(tx, task.allocationId);
   const { timeoutSeconds, ...columns } = task;
+  const id = uuid5('node-task', task.workflowId, task.runId, task.activityId);
   const [row] = await tx
     .insert(nodeTasks)
     .values({
       ...columns,
-      id: uuid5('node-task', task.workflowId, task.runId, task.activityId),
+      id,
       state: 'queued',
       params,
       fence,
       createdAt: now,
       expiresAt: sql`gpuaas_now() + make_interval(secs => ${timeoutSeconds})`,
     })
+    .onConflictDoNothing({ target: nodeTasks.id })
     .returning();
-  if (row === undefined) throw new Error('the task was not inserted');
-  return row;
+  // Another attempt of the same activity was a moment faster: its task stands, and so does its fence.
+  const twin = row ?? (await findTaskOfActivity(tx, task, task.attempt));
+  if (twin === undefined) throw new Error('the task was not inserted');
+  await supersedeOpenTasks(tx, task.allocationId, id);
+  return twin;
 }
 
-/** Closes every open task of an allocation to results. */
-export async function supersedeOpenTasks(tx: Tx, allocationId: string): Promise<void> {
+/** Closes every open task of an allocation to results, but for the one named. */
+export async function supersedeOpenTasks(tx: Tx, allocationId: string, except?: string): Promise<void> {
   await tx
     .update(nodeTasks)
     .set({ state: 'superseded' })
-    .where(and(eq(nodeTasks.allocationId, allocationId), inArray(nodeTasks.state, [...openStates])));
+    .where(
+      and(
+        eq(nodeTasks.allocationId, allocationId),
+        inArray(nodeTasks.state, [...openStates]),
+        except === undefined ? undefined : ne(nodeTasks.id, except),
+      ),
+    );
 }
 
 /** Offers the open tasks of a node that its agent does not name as running; marks them and the named ones as seen. */

@@ -4,10 +4,18 @@ import pg from 'pg';
 import { z } from 'zod';
 
 const env = z
-  .object({ DATABASE_URL: z.string(), BARE_PORT: z.coerce.number().int(), DATABASE_POOL_MAX: z.coerce.number().default(20) })
+  .object({
+    DATABASE_URL: z.string(),
+    BARE_PORT: z.coerce.number().int(),
+    DATABASE_POOL_MAX: z.coerce.number().default(20),
+  })
   .parse(process.env);
 
-const pool = new pg.Pool({ connectionString: env.DATABASE_URL, max: env.DATABASE_POOL_MAX, application_name: 'bare' });
+const pool = new pg.Pool({
+  connectionString: env.DATABASE_URL,
+  max: env.DATABASE_POOL_MAX,
+  application_name: 'bare',
+});
 const app = express();
 
 // The product's query: the row, its node's address, its user's name.

@@ -55,7 +55,9 @@ export async function runBench(
   const machine = describeMachine(serverVersions());
   const warnings =
     machine.load_average_at_start > machine.cores
-      ? [`the load average was ${machine.load_average_at_start.toFixed(2)} at the start: other work shared the cores`]
+      ? [
+          `the load average was ${machine.load_average_at_start.toFixed(2)} at the start: other work shared the cores`,
+        ]
       : [];
   for (const warning of warnings) context.log(`WARNING: ${warning}`);
   const { scene, shape } = await setUp(context, options, sizes);
@@ -108,7 +110,9 @@ const medianTotal = (block: readonly Lifecycle[]): number => median(block.map((o
 
 function serverVersions(): Record<string, string> {
   const { versions } = loadStackConfig();
-  return Object.fromEntries(Object.entries(versions).map(([name, { pinned }]) => [`${name} (pinned)`, pinned]));
+  return Object.fromEntries(
+    Object.entries(versions).map(([name, { pinned }]) => [`${name} (pinned)`, pinned]),
+  );
 }
 
 /** Our own work makes the load average rise to about the concurrency; this is for the record. */
@@ -210,7 +214,9 @@ async function compareReads(
     bare.push(await loadUrl(`${bareServer.url}/${id}`, sizes.readSeconds));
     const token = await product.tokenOf(tenant);
     api.push(await loadUrl(`${platform.apiUrl}/api/v1/allocations/${id}`, sizes.readSeconds, token));
-    log(`read ${repeat + 1}: bare ${bare.at(-1)?.perSecond.toFixed(0)}/s, API ${api.at(-1)?.perSecond.toFixed(0)}/s`);
+    log(
+      `read ${repeat + 1}: bare ${bare.at(-1)?.perSecond.toFixed(0)}/s, API ${api.at(-1)?.perSecond.toFixed(0)}/s`,
+    );
   }
   await product.release(id, tenant);
   const rates = (of: readonly ReadResult[]): number[] => of.map((one) => one.perSecond);
@@ -226,7 +232,9 @@ async function compareReads(
 function sideOf(loops: readonly LoopResult[]): ThroughputSide {
   const rates = loops.map((one) => one.perSecond);
   const names = Object.keys(loops[0]?.cpuMs ?? {});
-  const cpu = Object.fromEntries(names.map((name) => [name, median(loops.map((one) => one.cpuMs[name] ?? 0))]));
+  const cpu = Object.fromEntries(
+    names.map((name) => [name, median(loops.map((one) => one.cpuMs[name] ?? 0))]),
+  );
   return {
     per_second: rates,
     median_per_second: median(rates),

@@ -25,7 +25,10 @@ export interface Fleet {
 }
 
 /** Budgets that would answer a benchmark with 429. */
-const unlimited: readonly PolicyKey[] = ['rate_limit.api_requests_per_minute', 'allocation.max_concurrent_per_user'];
+const unlimited: readonly PolicyKey[] = [
+  'rate_limit.api_requests_per_minute',
+  'allocation.max_concurrent_per_user',
+];
 const unlimitedValue = 1_000_000_000;
 
 /** Raises, as an admin would, the limits that are there to stop what a benchmark does. */
@@ -40,16 +43,27 @@ export async function liftLimits(platform: Platform): Promise<void> {
   }
 }
 
-/** Registers `count` nodes through the API and waits until all of them are available. */
-export async function startFleet(platform: Platform, count: number): Promise<Fleet> {
+export interface RegisteredNode {
+  readonly id: string;
+  readonly secret: string;
+}
+
+/** Registers nodes through the API. */
+export async function registerNodes(platform: Platform, count: number): Promise<RegisteredNode[]> {
   const admin = apiClient(platform.apiUrl, await devToken(platform.issuerUrl, 'dev-admin', 'admin123'));
-  const nodes: { id: string; secret: string }[] = [];
+  const nodes: RegisteredNode[] = [];
   for (let serial = 1; serial <= count; serial += 1) {
     const body = { name: `bench-node-${serial}`, sku: benchSku, ssh_host: '127.0.0.1', ssh_port: 2222 };
     const answer = await admin.POST('/api/v1/admin/nodes', { params: { header: newKey() }, body });
     const node = dataOf('registering a node', answer);
     nodes.push({ id: node.id, secret: node.agent_secret });
   }
+  return nodes;
+}
+
+/** Registers `count` nodes, starts their agents, and waits until all of them are available. */
+export async function startFleet(platform: Platform, count: number): Promise<Fleet> {
+  const nodes = await registerNodes(platform, count);
   const dir = path.join(platform.stack.stateDir, 'bench');
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const nodesFile = path.join(dir, 'nodes.json');
@@ -74,13 +88,17 @@ export async function startFleet(platform: Platform, count: number): Promise<Fle
     },
   });
   await service.start();
-  await waitUntil(async () => (await countAvailable(platform)) >= count, {
+  await untilAvailable(platform, count);
+  return { service, arrivals: () => readArrivals(arrivalsFile) };
+}
+
+/** Waits until so many nodes are available and free. */
+export const untilAvailable = (platform: Platform, count: number): Promise<void> =>
+  waitUntil(async () => (await countAvailable(platform)) >= count, {
     deadlineMs: availableDeadlineMs,
     pollMs: 200,
     onTimeout: () => 'the nodes did not become available',
   });
-  return { service, arrivals: () => readArrivals(arrivalsFile) };
-}
 
 async function countAvailable(platform: Platform): Promise<number> {
   const admin = apiClient(platform.apiUrl, await devToken(platform.issuerUrl, 'dev-admin', 'admin123'));

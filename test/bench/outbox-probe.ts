@@ -64,7 +64,12 @@ export class OutboxProbe {
         idempotencyKey: [aggregateId],
         correlationId: aggregateId,
         occurredAt: new Date(),
-        payload: { allocation_id: aggregateId, user_id: randomUUID(), project_id: randomUUID(), reason: 'probe' },
+        payload: {
+          allocation_id: aggregateId,
+          user_id: randomUUID(),
+          project_id: randomUUID(),
+          reason: 'probe',
+        },
       });
       // Known before the commit: the event may be faster than the commit's answer.
       this.#waiting.set(id, () => (arrivedAt = performance.now()));

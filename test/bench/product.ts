@@ -1,6 +1,7 @@
 /** P: the product's lifecycle as its users see it, over REST, with events for what the users wait for. */
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { DeliverPolicy, type NatsConnection } from 'nats';
 import { connectNats } from '../../activities/platform/nats.ts';
@@ -29,6 +30,9 @@ export interface Lifecycle {
 }
 
 const activeDeadlineMs = 60_000;
+/** For patient drivers: how long, and how often, a request is repeated. */
+const answerDeadlineMs = 60_000;
+const repeatAfterMs = 200;
 /** Tokens live 300 s. */
 const tokenAgeMs = 120_000;
 
@@ -49,10 +53,12 @@ export class ProductDriver {
   readonly #http = new Agent({ keepAlive: true, maxSockets: 64 });
   readonly #active = new Map<string, (() => void) | true>();
   readonly #tenants: Tenant[];
+  readonly #patient: boolean;
   #turn = 0;
 
-  private constructor(platform: Platform, nats: NatsConnection) {
+  private constructor(platform: Platform, nats: NatsConnection, patient: boolean) {
     this.#platform = platform;
+    this.#patient = patient;
     this.#nats = nats;
     this.#temporal = openTemporal({
       address: platform.env['TEMPORAL_ADDRESS'] ?? '',
@@ -63,9 +69,10 @@ export class ProductDriver {
       .map(({ username, password }) => ({ username, password, projectId: '', token: '', tokenUntil: 0 }));
   }
 
-  static async open(platform: Platform): Promise<ProductDriver> {
+  /** With `patient`, a request that the plane could not answer is repeated under its key, as a good client does. */
+  static async open(platform: Platform, options: { patient?: boolean } = {}): Promise<ProductDriver> {
     const nats = await connectNats({ url: platform.env['NATS_URL'] ?? '', name: 'bench' });
-    const driver = new ProductDriver(platform, nats);
+    const driver = new ProductDriver(platform, nats, options.patient ?? false);
     await driver.#follow();
     return driver;
   }
@@ -133,32 +140,58 @@ export class ProductDriver {
    * One request.
    * @throws Error when the status is not the expected one.
    */
-  call(method: string, at: string, token: string, body: unknown, expected: number): Promise<unknown> {
+  async call(method: string, at: string, token: string, body: unknown, expected: number): Promise<unknown> {
+    const key = randomUUID();
+    const until = performance.now() + answerDeadlineMs;
+    for (;;) {
+      const answer = await this.#send(method, at, { token, key, body });
+      if (answer.status === expected) return JSON.parse(answer.text);
+      const undecided = answer.status === 0 || answer.status >= 500 || answer.status === 202;
+      if (!this.#patient || !undecided || performance.now() > until) {
+        throw new Error(`${method} ${at} answered ${answer.status}: ${answer.text.slice(0, 300)}`);
+      }
+      await delay(repeatAfterMs);
+    }
+  }
+
+  /** The answer; status 0 when there was none. */
+  #send(
+    method: string,
+    at: string,
+    { token, key, body }: { token: string; key: string; body: unknown },
+  ): Promise<{ status: number; text: string }> {
     const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     const headers = {
       authorization: `Bearer ${token}`,
-      ...(method === 'GET' ? {} : { 'x-idempotency-key': randomUUID() }),
-      ...(bytes === undefined ? {} : { 'content-type': 'application/json', 'content-length': bytes.byteLength }),
+      ...(method === 'GET' ? {} : { 'x-idempotency-key': key }),
+      ...(bytes === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': bytes.byteLength }),
     };
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       const url = new URL(at, this.#platform.apiUrl);
+      const none = (error: Error): void => resolve({ status: 0, text: error.message });
       const outgoing = request(url, { method, headers, agent: this.#http }, (incoming) => {
         const chunks: Buffer[] = [];
         incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.on('error', reject);
+        incoming.on('error', none);
         incoming.on('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8');
-          if (incoming.statusCode === expected) resolve(JSON.parse(text));
-          else reject(new Error(`${method} ${at} answered ${incoming.statusCode}: ${text.slice(0, 300)}`));
+          resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') });
         });
       });
-      outgoing.on('error', reject);
+      outgoing.on('error', none);
       outgoing.end(bytes);
     });
   }
 
   /** Creates and waits until active. */
-  async create(): Promise<{ id: string; tenant: Tenant; begun: number; createdMs: number; activeMs: number }> {
+  async create(): Promise<{
+    id: string;
+    tenant: Tenant;
+    begun: number;
+    createdMs: number;
+    activeMs: number;
+  }> {
     const tenant = await this.tenant();
     const begun = performance.now();
     const body = { project_id: tenant.projectId, sku: benchSku };

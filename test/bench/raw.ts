@@ -43,7 +43,9 @@ export class RawDriver {
     });
     this.#subscriber = new Redis(stack.env['REDIS_URL'] ?? '', { maxRetriesPerRequest: null });
     this.#subscriber.on('error', () => undefined); // it connects again by itself
-    this.#subscriber.on('message', (_channel: string, workflowId: string) => this.#waiting.get(workflowId)?.());
+    this.#subscriber.on('message', (_channel: string, workflowId: string) =>
+      this.#waiting.get(workflowId)?.(),
+    );
   }
 
   /** Builds the shape into a worker and starts it. */
@@ -92,16 +94,29 @@ export class RawDriver {
     const activeMs = performance.now() - begun;
     const asked = performance.now();
     const handle = this.temporal.workflow.getHandle(workflowId);
-    await handle.executeUpdate<string, [string]>(last, { args: [this.#releaseArgument], updateId: randomUUID() });
+    await handle.executeUpdate<string, [string]>(last, {
+      args: [this.#releaseArgument],
+      updateId: randomUUID(),
+    });
     const releaseAnsweredMs = performance.now() - asked;
     await handle.result();
     const releasedMs = performance.now() - asked;
-    return { workflowId, createdMs, activeMs, releaseAnsweredMs, releasedMs, totalMs: performance.now() - begun };
+    return {
+      workflowId,
+      createdMs,
+      activeMs,
+      releaseAnsweredMs,
+      releasedMs,
+      totalMs: performance.now() - begun,
+    };
   }
 
   #announcement(workflowId: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`${workflowId} did not come so far`)), announceDeadlineMs);
+      const late = setTimeout(
+        () => reject(new Error(`${workflowId} did not come so far`)),
+        announceDeadlineMs,
+      );
       this.#waiting.set(workflowId, () => {
         clearTimeout(late);
         this.#waiting.delete(workflowId);

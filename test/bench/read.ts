@@ -25,7 +25,8 @@ export async function loadUrl(url: string, seconds: number, token?: string): Pro
     ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
   });
   const others = result.non2xx + result.errors + result.timeouts;
-  if (others > 0) throw new Error(`${others} requests of ${result.requests.total} to ${url} were not answered with 200`);
+  if (others > 0)
+    throw new Error(`${others} requests of ${result.requests.total} to ${url} were not answered with 200`);
   return { perSecond: result.requests.average, p50Ms: result.latency.p50, p99Ms: result.latency.p99 };
 }
 
@@ -40,7 +41,9 @@ export async function startBareServer(platform: Platform): Promise<{ service: Se
     env: { DATABASE_URL: platform.env['DATABASE_URL'] ?? '', BARE_PORT: String(port) },
     nodeArgs: ['--enable-source-maps'],
     probe: async () => {
-      const answer = await fetch(`${url}/00000000-0000-4000-8000-000000000000`, { signal: AbortSignal.timeout(2000) });
+      const answer = await fetch(`${url}/00000000-0000-4000-8000-000000000000`, {
+        signal: AbortSignal.timeout(2000),
+      });
       if (answer.status !== 404) throw new Error(`answered ${answer.status}`);
     },
   });

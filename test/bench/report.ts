@@ -52,17 +52,27 @@ export interface BenchReport {
 }
 
 const fixed = (value: number, digits = 1): string => (Number.isFinite(value) ? value.toFixed(digits) : '-');
-const cells = (values: readonly string[], width: number): string => values.map((one) => one.padStart(width)).join('');
+const cells = (values: readonly string[], width: number): string =>
+  values.map((one) => one.padStart(width)).join('');
 const range = (ratio: Ratio): string =>
   `${fixed(ratio.median, 2)}  (${fixed(ratio.lowest, 2)} to ${fixed(ratio.highest, 2)}, ${ratio.repeats.length} repeats)`;
 
 /** What is hoped for on an idle machine; a miss is printed, never an error. */
-const aims: readonly { name: string; value: (r: BenchReport) => number; atLeast?: number; atMost?: number }[] = [
+const aims: readonly {
+  name: string;
+  value: (r: BenchReport) => number;
+  atLeast?: number;
+  atMost?: number;
+}[] = [
   { name: 'serial latency R1/P', value: (r) => r.serial_ratio.median, atLeast: 0.7 },
   { name: 'throughput P/R1', value: (r) => r.throughput_ratio.median, atLeast: 0.6 },
   { name: 'create to 201 p99, ms', value: (r) => r.latency_ms.create_to_201.p99, atMost: 40 },
   { name: 'pickup p99, ms', value: (r) => r.latency_ms.pickup.p99, atMost: 25 },
-  { name: 'outbox to consumer p99, ms', value: (r) => r.latency_ms.outbox_commit_to_consumer.p99, atMost: 25 },
+  {
+    name: 'outbox to consumer p99, ms',
+    value: (r) => r.latency_ms.outbox_commit_to_consumer.p99,
+    atMost: 25,
+  },
   { name: 'API read / bare read', value: (r) => r.read.ratio.median, atLeast: 0.6 },
 ];
 
@@ -97,9 +107,14 @@ function cpuTable(report: BenchReport): string[] {
   const names = [...new Set([...Object.keys(p.cpu_ms), ...Object.keys(r1.cpu_ms)])];
   return [
     `${'processor time per lifecycle, ms'.padEnd(32)}${cells(['R1', 'P'], 9)}`,
-    ...names.map((name) => `${name.padEnd(32)}${cells([fixed(r1.cpu_ms[name] ?? 0), fixed(p.cpu_ms[name] ?? 0)], 9)}`),
+    ...names.map(
+      (name) => `${name.padEnd(32)}${cells([fixed(r1.cpu_ms[name] ?? 0), fixed(p.cpu_ms[name] ?? 0)], 9)}`,
+    ),
     `${'total'.padEnd(32)}${cells([fixed(r1.cpu_ms_total), fixed(p.cpu_ms_total)], 9)}`,
-    `${'cores in use'.padEnd(32)}${cells([r1, p].map((one) => `${fixed(one.busy * 100, 0)} %`), 9)}`,
+    `${'cores in use'.padEnd(32)}${cells(
+      [r1, p].map((one) => `${fixed(one.busy * 100, 0)} %`),
+      9,
+    )}`,
   ];
 }
 

@@ -35,7 +35,9 @@ afterAll(async () => {
 
 /** Without workflow tasks: a slow machine may need one more for the same commands. */
 const commands = (history: RecordedHistory): Record<string, number> =>
-  Object.fromEntries(Object.entries(eventCounts(history)).filter(([kind]) => !kind.startsWith('WORKFLOW_TASK_')));
+  Object.fromEntries(
+    Object.entries(eventCounts(history)).filter(([kind]) => !kind.startsWith('WORKFLOW_TASK_')),
+  );
 
 const rawHistory = async (): Promise<RecordedHistory> =>
   recordHistory(raw.temporal, (await raw.lifecycle()).workflowId);
@@ -66,11 +68,15 @@ describe('the raw workflow', () => {
     expect(fewest.raw).toBe(fewest.product);
   });
 
-  it('schedules the activities of the recorded history in their order', { timeout: testDeadlineMs }, async () => {
-    const order = (of: RecordedHistory) => scheduledActivities(of).map((one) => one.summary);
-    expect(order(recorded)).toHaveLength(5);
-    expect(order(await rawHistory())).toEqual(order(recorded));
-  });
+  it(
+    'schedules the activities of the recorded history in their order',
+    { timeout: testDeadlineMs },
+    async () => {
+      const order = (of: RecordedHistory) => scheduledActivities(of).map((one) => one.summary);
+      expect(order(recorded)).toHaveLength(5);
+      expect(order(await rawHistory())).toEqual(order(recorded));
+    },
+  );
 });
 
 describe('the shape', () => {
@@ -96,7 +102,9 @@ describe('the shape', () => {
   });
 
   it('is refused when an activity did not complete', () => {
-    const events = recorded.events.filter((event) => event.activityTaskCompletedEventAttributes === undefined);
+    const events = recorded.events.filter(
+      (event) => event.activityTaskCompletedEventAttributes === undefined,
+    );
     expect(() => shapeOf({ events })).toThrow('did not complete');
   });
 });

@@ -135,10 +135,15 @@ export function eventCounts(history: RecordedHistory): Record<string, number> {
 }
 
 /** When each activity was scheduled, in ms since the epoch, with its summary. */
-export const scheduledActivities = (history: RecordedHistory): { summary: string | null; scheduledAtMs: number }[] =>
+export const scheduledActivities = (
+  history: RecordedHistory,
+): { summary: string | null; scheduledAtMs: number }[] =>
   history.events
     .filter((event) => event.activityTaskScheduledEventAttributes !== undefined)
-    .map((event) => ({ summary: textOf(event.userMetadata?.summary), scheduledAtMs: instantMs(event.eventTime) }));
+    .map((event) => ({
+      summary: textOf(event.userMetadata?.summary),
+      scheduledAtMs: instantMs(event.eventTime),
+    }));
 
 /** Milliseconds with a fraction: the engine writes nanoseconds, `Date` keeps whole ms. */
 function instantMs(text: string): number {
@@ -170,7 +175,8 @@ export function shapeOf(history: RecordedHistory): Shape {
   const { events } = history;
   const started = events[0]?.workflowExecutionStartedEventAttributes;
   const completed = events.at(-1)?.workflowExecutionCompletedEventAttributes;
-  if (started === undefined || completed === undefined) throw new Error('the history is not one of a completed run');
+  if (started === undefined || completed === undefined)
+    throw new Error('the history is not one of a completed run');
   const names = new Map<string, string>();
   const updates: Record<string, number> = {};
   const steps: Step[] = [];
@@ -184,7 +190,8 @@ export function shapeOf(history: RecordedHistory): Shape {
     }
     const step = stepOf(event, events, names);
     // The engine writes an update's answer behind the commands of the same workflow task: it came before their wait.
-    const behind = step?.kind === 'answerUpdate' && before?.activityTaskScheduledEventAttributes !== undefined;
+    const behind =
+      step?.kind === 'answerUpdate' && before?.activityTaskScheduledEventAttributes !== undefined;
     if (step !== undefined) steps.splice(behind ? steps.length - 1 : steps.length, 0, step);
     before = event;
   }
@@ -199,7 +206,11 @@ export function shapeOf(history: RecordedHistory): Shape {
   };
 }
 
-function stepOf(event: RecordedEvent, all: readonly RecordedEvent[], names: Map<string, string>): Step | undefined {
+function stepOf(
+  event: RecordedEvent,
+  all: readonly RecordedEvent[],
+  names: Map<string, string>,
+): Step | undefined {
   const kind = kindOf(event);
   if (passive.has(kind)) return undefined;
   const accepted = event.workflowExecutionUpdateAcceptedEventAttributes;

@@ -46,7 +46,7 @@ async function registeredActivities(): Promise<readonly string[]> {
   const db = openDatabase({ url: 'postgres://nobody@127.0.0.1:9/none', applicationName: 'registry-test' });
   const redis = new Redis({ lazyConnect: true });
   try {
-    return Object.keys(provisioningActivities({ db, redis, policies: createPolicyReader(db) }));
+    return Object.keys(provisioningActivities({ db, redis, policies: createPolicyReader(db.q) }));
   } finally {
     redis.disconnect();
     await db.close();

@@ -148,7 +148,7 @@ export class TaskClient {
             ...(call.body === undefined ? {} : { 'content-length': Buffer.byteLength(call.body) }),
           },
         },
-        (incoming) => readReply(incoming).then(resolve, fail),
+        (incoming) => void readReply(incoming).then(resolve, fail),
       );
       outgoing.once('error', fail);
       outgoing.end(call.body);
