@@ -170,7 +170,9 @@ describe('policies', () => {
     ['maas.enabled',                       1,              400],
     ['allocation.isolation_model',         'full-reimage', 200],
     ['allocation.isolation_model',         'none',         400],
-    ['billing.unknown',                    1,              400],
+    ['maas.enabled',                       false,          200],
+    ['allocation.isolation_model',         'full-reimage', 400],
+    ['billing.unknown',                    1,              404],
   ])('%s = %j: %i', async (key, value, status) => {
     const answer = await admin('PUT', `/api/v1/admin/policies/${key}`, { body: { value } });
     expect(answer.status).toBe(status);

@@ -37,7 +37,7 @@ afterEach(async () => {
 
 async function startAgent(env: Record<string, string> = {}): Promise<NodeAgent> {
   const config = readAgentConfig({ ...agentEnvironment(plane, root), ...env });
-  const agent = await createAgent(
+  const agent = createAgent(
     config,
     createLogger({}, (line) => log.push(line)),
   );

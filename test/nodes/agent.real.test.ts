@@ -198,6 +198,7 @@ case "$*" in
   *--query-gpu=index,pci.bus_id*) printf '0, 00000000:17:00.0\\n1, 00000000:CA:00.0\\n' ;;
   *--query-gpu=pci.bus_id,memory.used*) printf '00000000:17:00.0, 4\\n00000000:CA:00.0, 40960\\n' ;;
   *--query-compute-apps*) printf '00000000:CA:00.0, 4242\\n' ;;
+  *--gpu-reset*,*) exit 3 ;;
   *--gpu-reset*0000:17:00.0) exit 0 ;;
   *) exit 3 ;;
 esac
@@ -220,9 +221,9 @@ esac
       { slot: 0, pciAddress: '0000:17:00.0' },
       { slot: 1, pciAddress: '0000:ca:00.0' },
     ]);
-    expect(await gpus.inspect(idle)).toEqual({ processes: 0, residueBytes: 0 });
-    expect(await gpus.inspect(busy)).toEqual({ processes: 1, residueBytes: 40_960 * 1024 * 1024 });
-    await gpus.reset(idle);
-    await expect(gpus.reset(busy)).rejects.toMatchObject({ code: 'gpu_busy', retryable: true });
+    expect(await gpus.inspect([idle])).toEqual([{ processes: 0, residueBytes: 0 }]);
+    expect(await gpus.inspect([idle, busy])).toMatchObject([{}, { processes: 1, residueBytes: 40_960 * 1024 * 1024 }]);
+    await gpus.reset([idle]);
+    await expect(gpus.reset([idle, busy])).rejects.toMatchObject({ code: 'gpu_busy', retryable: true });
   });
 });

@@ -33,7 +33,7 @@ let home: string;
 
 beforeEach(async () => {
   root = mkdtempSync(path.join(tmpdir(), 'gpuaas-node-'));
-  runtime = await openSimulatedNode({ root, gpuCount: 2 });
+  runtime = openSimulatedNode({ root, gpuCount: 2 });
   records = new AllocationRecords(path.join(root, 'var/lib/gpuaas-node-agent'));
   await records.prepare();
   tenant = newTenant();
@@ -286,8 +286,8 @@ describe('node.gpu_scrub', () => {
     await prepare();
     await run('node.allocation_prepare', newTenant({ gpu_slots: [0] }));
     expect(await scrub('reset')).toMatchObject({ scrubbed: true, proof: { gpus_examined: 1 } });
-    const zero = runtime.gpus.inspect({ slot: 0, pciAddress: '0000:17:00.0' });
-    expect((await zero).residueBytes).toBeGreaterThan(0);
+    const zero = runtime.gpus.inspect([{ slot: 0, pciAddress: '0000:17:00.0' }]);
+    expect((await zero)[0]?.residueBytes).toBeGreaterThan(0);
     const named = { mode: 'reset', gpu_pci_addresses: ['0000:17:00.0'], reason: 'test' } as const;
     expect(
       await run('node.gpu_scrub', { ...named, gpu_pci_addresses: [...named.gpu_pci_addresses] }),
@@ -322,7 +322,7 @@ describe('node.gpu_scrub', () => {
 
   it('says so when there is no GPU', async () => {
     const bare = mkdtempSync(path.join(root, 'bare-'));
-    runtime = await openSimulatedNode({ root: bare, gpuCount: 0 });
+    runtime = openSimulatedNode({ root: bare, gpuCount: 0 });
     expect(await scrub('reset')).toMatchObject({ scrubbed: true, findings: [{ kind: 'no_gpus' }] });
   });
 });

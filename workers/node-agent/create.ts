@@ -13,13 +13,13 @@ import { openSimulatedNode } from './runtime/simulated/simulated.ts';
 export const createConnections = (): Agent => new Agent({ keepAlive: true, maxCachedSessions: 16 });
 
 /** The agent of a node as configured; not started. */
-export async function createAgent(
+export function createAgent(
   config: AgentConfig,
   log: Logger = createLogger({ node_id: config.nodeId }),
-): Promise<NodeAgent> {
+): NodeAgent {
   const simulated = config.mode === 'simulated';
   const runtime = simulated
-    ? await openSimulatedNode({ root: config.root, gpuCount: config.gpuCount ?? 0 })
+    ? openSimulatedNode({ root: config.root, gpuCount: config.gpuCount ?? 0 })
     : openRealNode({ gpuCount: config.gpuCount, wipeableDevices: config.wipeableDevices });
   const client = new TaskClient({
     nodeId: config.nodeId,

@@ -182,7 +182,8 @@ export class Journal {
     }
     const next = await open(`${this.file}.new`, 'w', 0o600);
     await next.writeFile(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    await next.datasync();
+    // An empty one holds nothing that could be lost.
+    if (lines.length > 0) await next.datasync();
     await next.close();
     await rename(`${this.file}.new`, this.file);
     await this.handle?.close();

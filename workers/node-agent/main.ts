@@ -19,7 +19,7 @@ function claim(stateDirectory: string): Promise<void> {
 async function main(): Promise<void> {
   const config = readAgentConfig(process.env);
   await claim(config.stateDirectory);
-  const agent = await createAgent(config);
+  const agent = createAgent(config);
   const end = (): void => {
     setTimeout(() => process.exit(0), EXIT_DEADLINE_MS).unref();
     void agent.stop().then(() => process.exit(0));

@@ -178,7 +178,7 @@ export class TaskRunner {
       this.refuse(task, 'expired');
       return undefined;
     }
-    const fault = live.stopped === undefined ? await faults?.take(task.kind) : undefined;
+    const fault = live.stopped === undefined ? faults?.take(task.kind) : undefined;
     if (fault?.behaviour === 'never') {
       this.ignored.add(task.task_id);
       live.named = false;

@@ -63,7 +63,7 @@ export async function startAgents(options: FleetOptions): Promise<Fleet> {
       nodeId,
       client: new TaskClient({ nodeId, apiUrl, ca, readSecret: () => secret, connections }),
       verifyKey,
-      runtime: await openSimulatedNode({ root, gpuCount }),
+      runtime: openSimulatedNode({ root, gpuCount }),
       stateDirectory: path.join(root, 'var/lib/gpuaas-node-agent'),
       holdSeconds,
       log: log(nodeId),

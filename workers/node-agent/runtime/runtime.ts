@@ -50,9 +50,10 @@ export interface GpuState {
 export interface Gpus {
   /** @throws TaskFailure `gpu_tool_missing` when there are GPUs and no tool to reach them. */
   list(): Promise<readonly Gpu[]>;
-  inspect(gpu: Gpu): Promise<GpuState>;
-  /** Clears the device's memory. @throws TaskFailure `gpu_busy` while a process uses it. */
-  reset(gpu: Gpu): Promise<void>;
+  /** In the order of the devices. */
+  inspect(gpus: readonly Gpu[]): Promise<readonly GpuState[]>;
+  /** Clears the devices' memory, all at once: linked ones cannot be reset alone. @throws TaskFailure `gpu_busy` when in use. */
+  reset(gpus: readonly Gpu[]): Promise<void>;
   /** Hands the devices to an allocation. */
   assign(gpus: readonly Gpu[], allocationId: string): Promise<void>;
 }

@@ -14,39 +14,28 @@ export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (params, context) =
   }
   const gpus = await gpusOfTask(context, params.gpu_pci_addresses);
   const findings: Finding[] = [];
-  let reset = 0;
-  let clean = true;
   if (gpus.length === 0) findings.push({ kind: 'no_gpus', where: 'node', count: 0 });
-  for (const gpu of gpus) {
-    signal.throwIfAborted();
-    const before = await runtime.gpus.inspect(gpu);
-    if (params.mode === 'reset') {
-      await runtime.gpus.reset(gpu);
-      reset += 1;
-    }
-    const after = params.mode === 'reset' ? await runtime.gpus.inspect(gpu) : before;
-    if (before.residueBytes > 0) {
-      findings.push({
-        kind: 'gpu_memory_residue',
-        where: gpu.pciAddress,
-        bytes: before.residueBytes,
-        cleared: after.residueBytes === 0,
-      });
-    }
-    if (after.processes > 0)
-      findings.push({ kind: 'gpu_processes', where: gpu.pciAddress, count: after.processes });
-    if (after.residueBytes > 0 || after.processes > 0) clean = false;
+  const resets = params.mode === 'reset' ? gpus : [];
+  const before = gpus.length === 0 ? [] : await runtime.gpus.inspect(gpus);
+  signal.throwIfAborted();
+  if (resets.length > 0) await runtime.gpus.reset(resets);
+  const after = resets.length > 0 ? await runtime.gpus.inspect(gpus) : before;
+  for (const [index, { pciAddress: where }] of gpus.entries()) {
+    const bytes = before[index]?.residueBytes ?? 0;
+    const left = after[index];
+    if (bytes > 0) findings.push({ kind: 'gpu_memory_residue', where, bytes, cleared: left?.residueBytes === 0 });
+    if (left !== undefined && left.processes > 0) findings.push({ kind: 'gpu_processes', where, count: left.processes });
   }
   return {
     task_type: 'node.gpu_scrub',
     ...ofAllocation(context.allocationId),
-    scrubbed: clean,
+    scrubbed: after.every((gpu) => gpu.residueBytes === 0 && gpu.processes === 0),
     findings: findings.map((finding) => ({ ...finding })),
     proof: {
-      mode: params.mode,
-      gpus_examined: gpus.length,
-      gpus_reset: reset,
-      containers_removed: containersRemoved,
-    },
+ mode: params.mode,
+ gpus_examined: gpus.length,
+ gpus_reset: resets.length,
+ containers_removed: containersRemoved,
+ },
   };
 };

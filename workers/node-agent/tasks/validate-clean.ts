@@ -43,12 +43,11 @@ const checks: Record<Check, (params: Params, context: TaskContext) => Promise<Lo
   async gpu_processes(params, context) {
     const gpus = await gpusOfTask(context, params.gpu_pci_addresses);
     const findings: Finding[] = [];
-    for (const gpu of gpus) {
-      const state = await context.runtime.gpus.inspect(gpu);
-      const where = gpu.pciAddress;
-      if (state.processes > 0) findings.push({ kind: 'gpu_processes', where, count: state.processes });
-      if (state.residueBytes > 0)
-        findings.push({ kind: 'gpu_memory_residue', where, bytes: state.residueBytes });
+    const states = gpus.length === 0 ? [] : await context.runtime.gpus.inspect(gpus);
+    for (const [index, { processes, residueBytes }] of states.entries()) {
+      const where = gpus[index]?.pciAddress ?? '';
+      if (processes > 0) findings.push({ kind: 'gpu_processes', where, count: processes });
+      if (residueBytes > 0) findings.push({ kind: 'gpu_memory_residue', where, bytes: residueBytes });
     }
     return { examined: { gpus: gpus.length }, findings };
   },

@@ -55,22 +55,21 @@ export function createRealGpus(declared: number | undefined): Gpus {
         pciAddress: addressOf(bus ?? ''),
       }));
     },
-    async inspect(gpu) {
-      const [memory, apps] = await Promise.all([
-        query('--query-gpu=pci.bus_id,memory.used'),
-        query('--query-compute-apps=gpu_bus_id,pid'),
-      ]);
-      const used = Number(memory.find(([bus]) => addressOf(bus ?? '') === gpu.pciAddress)?.[1]);
-      if (!Number.isFinite(used))
-        throw transient('gpu_unreadable', `the GPU at ${gpu.pciAddress} does not tell its memory`);
-      const processes = apps.filter(([bus]) => addressOf(bus ?? '') === gpu.pciAddress).length;
-      return { processes, residueBytes: used > DRIVER_MIB ? used * MIB : 0 };
+    async inspect(gpus) {
+      const memory = await query('--query-gpu=pci.bus_id,memory.used');
+      const apps = await query('--query-compute-apps=gpu_bus_id,pid');
+      return gpus.map(({ pciAddress }) => {
+        const used = Number(memory.find(([bus]) => addressOf(bus ?? '') === pciAddress)?.[1]);
+        if (!Number.isFinite(used)) throw transient('gpu_unreadable', `the GPU at ${pciAddress} does not tell its memory`);
+        const processes = apps.filter(([bus]) => addressOf(bus ?? '') === pciAddress).length;
+        return { processes, residueBytes: used > DRIVER_MIB ? used * MIB : 0 };
+      });
     },
-    async reset(gpu) {
-      const { code } = await run(TOOL, ['--gpu-reset', '-i', gpu.pciAddress]);
+    async reset(gpus) {
+      const addresses = gpus.map((gpu) => gpu.pciAddress).join(',');
+      const { code } = await run(TOOL, ['--gpu-reset', '-i', addresses]);
       if (code === undefined) throw permanent('gpu_tool_missing', `${TOOL} is not installed`);
-      if (code !== 0)
-        throw transient('gpu_busy', `the GPU at ${gpu.pciAddress} could not be reset (${code})`);
+      if (code !== 0) throw transient('gpu_busy', `the GPUs at ${addresses} could not be reset (${code})`);
     },
     // Who may use a device is decided by who is on the machine: a node has one tenant.
     assign: () => Promise.resolve(),

@@ -1,10 +1,8 @@
-import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { nodeTaskKinds, type NodeTaskKind } from '../../../../contracts/nodes/node-task.tasks.ts';
-import { unlessMissing } from '../../failure.ts';
 import { parseJson } from '../../protocol/verify.ts';
-import { createMutex } from '../passwd.ts';
-import { isJsonObject, replaceFile } from './files.ts';
+import { isJsonObject, readText, replaceFile } from './files.ts';
 
 export const faultBehaviours = [
   'fail',
@@ -27,7 +25,7 @@ export interface Fault {
 
 /** Misbehaviour on demand: which fault, if any, strikes a task of a kind. */
 export interface FaultSource {
-  take(kind: NodeTaskKind): Promise<Fault | undefined>;
+  take(kind: NodeTaskKind): Fault | undefined;
   /** Leaves residue that a look at the node will find; resolves to what removes it again. */
   soil(allocationId: string | null): Promise<() => Promise<void>>;
 }
@@ -54,21 +52,18 @@ function readEntry(value: unknown): Entry | undefined {
  */
 export function createFaultFile(root: string): FaultSource {
   const file = path.join(root, 'faults.json');
-  const exclusive = createMutex();
   return {
-    take: (kind) =>
-      exclusive(async () => {
-        const text = await unlessMissing(readFile(file, 'utf8'), undefined);
-        const list = text === undefined ? undefined : parseJson(text);
-        if (!Array.isArray(list)) return undefined;
-        const entries = list.map(readEntry);
-        const index = entries.findIndex((entry) => entry?.kind === kind && entry.times > 0);
-        const entry = entries[index];
-        if (entry === undefined) return undefined;
-        list[index] = { ...entry.raw, times: entry.times - 1 };
-        await replaceFile(file, `${JSON.stringify(list)}\n`);
-        return { behaviour: entry.behaviour, delayMs: entry.delayMs };
-      }),
+    take(kind) {
+      const list = parseJson(readText(file) ?? '');
+      if (!Array.isArray(list)) return undefined;
+      const entries = list.map(readEntry);
+      const index = entries.findIndex((entry) => entry?.kind === kind && entry.times > 0);
+      const entry = entries[index];
+      if (entry === undefined) return undefined;
+      list[index] = { ...entry.raw, times: entry.times - 1 };
+      replaceFile(file, `${JSON.stringify(list)}\n`);
+      return { behaviour: entry.behaviour, delayMs: entry.delayMs };
+    },
 
     async soil(allocationId) {
       const directory = path.join(root, 'scratch', allocationId ?? 'residue');

@@ -1,32 +1,46 @@
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { unlessMissing } from '../../failure.ts';
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { systemCode } from '../../failure.ts';
 import { parseJson } from '../../protocol/verify.ts';
+
+// The files of a simulated node are tiny and many: without the thread pool a read takes microseconds, and a process that
+// runs a fleet spends them best this way.
 
 export const isJsonObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-let unique = 0;
+/** What `read` returns, or `fallback` when there is no such file. */
+function ifThere<T, F>(read: () => T, fallback: F): T | F {
+  try {
+    return read();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return fallback;
+    throw error;
+  }
+}
+
+export const readText = (file: string): string | undefined => ifThere(() => readFileSync(file, 'utf8'), undefined);
 
 /** Replaces a file as a whole: a reader never sees half of it. */
-export async function replaceFile(file: string, text: string): Promise<void> {
-  unique += 1;
-  const next = `${file}.${process.pid}-${unique}.new`;
-  await writeFile(next, text);
-  await rename(next, file);
+export function replaceFile(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
 }
 
 /** The JSON object in a file; undefined when there is no file or no object in it. */
-export async function readObject(file: string): Promise<Record<string, unknown> | undefined> {
-  const text = await unlessMissing(readFile(file, 'utf8'), undefined);
+export function readObject(file: string): Record<string, unknown> | undefined {
+  const text = readText(file);
   const value = text === undefined ? undefined : parseJson(text);
   return isJsonObject(value) ? value : undefined;
 }
 
+/** Names in a folder; none when there is no folder. */
+export const namesIn = (directory: string): string[] => ifThere(() => readdirSync(directory), []);
+
 /** Names of the files in a folder that end with `.json`, without the ending, by name. */
-export async function jsonNames(directory: string): Promise<string[]> {
-  const names = await unlessMissing(readdir(directory), []);
-  return names.flatMap((name) => (name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : [])).sort();
-}
+export const jsonNames = (directory: string): string[] =>
+  namesIn(directory)
+    .flatMap((name) => (name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : []))
+    .sort();
 
 /** The whole numbers of a JSON list. */
 export const numbersOf = (value: unknown): number[] =>

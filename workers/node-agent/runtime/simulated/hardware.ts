@@ -1,9 +1,10 @@
-import { access, open, readdir, readFile, rm } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
-import { permanent, transient, unlessMissing } from '../../failure.ts';
+import { permanent, transient } from '../../failure.ts';
 import { readZeros, writeZeros } from '../block-device.ts';
 import type { BlockDevices, Containers, Gpu, Gpus, Mounts, Processes } from '../runtime.ts';
-import { jsonNames, numbersOf, readObject, replaceFile } from './files.ts';
+import { jsonNames, namesIn, numbersOf, readObject, readText, replaceFile } from './files.ts';
 
 /** What a simulated GPU keeps in memory of an allocation, in bytes. */
 const RESIDUE_BYTES = 16 * 1024 ** 3;
@@ -27,15 +28,14 @@ interface GpuFile {
 const gpuFile = (root: string, slot: number): string => path.join(root, 'dev', `gpu${slot}.json`);
 
 /** Makes the files of the GPUs that have none. */
-export async function plugGpus(root: string, count: number): Promise<void> {
+export function plugGpus(root: string, count: number): void {
   for (let slot = 0; slot < count; slot += 1) {
-    if ((await readObject(gpuFile(root, slot))) === undefined)
-      await writeGpu(root, await readGpu(root, slot));
+    if (readObject(gpuFile(root, slot)) === undefined) writeGpu(root, readGpu(root, slot));
   }
 }
 
-async function readGpu(root: string, slot: number): Promise<GpuFile> {
-  const found = await readObject(gpuFile(root, slot));
+function readGpu(root: string, slot: number): GpuFile {
+  const found = readObject(gpuFile(root, slot));
   const address = found?.['pci_address'];
   const allocation = found?.['allocation_id'];
   return {
@@ -47,43 +47,46 @@ async function readGpu(root: string, slot: number): Promise<GpuFile> {
   };
 }
 
-const writeGpu = (root: string, gpu: GpuFile): Promise<void> =>
+const writeGpu = (root: string, gpu: GpuFile): void =>
   replaceFile(gpuFile(root, gpu.slot), `${JSON.stringify(gpu)}\n`);
 
-const slotsOf = async (root: string): Promise<number[]> =>
-  (await jsonNames(path.join(root, 'dev'))).flatMap((name) => {
+const slotsOf = (root: string): number[] =>
+  jsonNames(path.join(root, 'dev')).flatMap((name) => {
     const slot = GPU_FILE.exec(name)?.[1];
     return slot === undefined ? [] : [Number(slot)];
   });
 
 export function createSimulatedGpus(root: string): Gpus {
-  const read = (gpu: Gpu): Promise<GpuFile> => readGpu(root, gpu.slot);
+  const read = (gpus: readonly Gpu[]): GpuFile[] => gpus.map((gpu) => readGpu(root, gpu.slot));
   return {
-    async list() {
-      const files = await Promise.all((await slotsOf(root)).map((slot) => readGpu(root, slot)));
+    list() {
+      const files = slotsOf(root).map((slot) => readGpu(root, slot));
       const gpus = files.map(({ slot, pci_address }) => ({ slot, pciAddress: pci_address.toLowerCase() }));
-      return gpus.sort((a, b) => a.slot - b.slot);
+      return Promise.resolve(gpus.sort((a, b) => a.slot - b.slot));
     },
-    async inspect(gpu) {
-      const { memory_residue, processes } = await read(gpu);
-      return { processes: processes.length, residueBytes: memory_residue ? RESIDUE_BYTES : 0 };
-    },
-    async reset(gpu) {
-      const file = await read(gpu);
-      if (file.processes.length > 0)
-        throw transient('gpu_busy', `processes use the GPU at ${gpu.pciAddress}`);
-      if (file.memory_residue || file.allocation_id !== null) {
-        await writeGpu(root, { ...file, memory_residue: false, allocation_id: null });
+    inspect: (gpus) =>
+      Promise.resolve(
+        read(gpus).map(({ memory_residue, processes }) => ({
+          processes: processes.length,
+          residueBytes: memory_residue ? RESIDUE_BYTES : 0,
+        })),
+      ),
+    reset(gpus) {
+      const files = read(gpus);
+      const busy = files.find((file) => file.processes.length > 0);
+      if (busy !== undefined) return Promise.reject(transient('gpu_busy', `processes use the GPU at ${busy.pci_address}`));
+      for (const file of files) {
+        const untouched = !file.memory_residue && file.allocation_id === null;
+        if (!untouched) writeGpu(root, { ...file, memory_residue: false, allocation_id: null });
       }
+      return Promise.resolve();
     },
-    async assign(gpus, allocationId) {
-      await Promise.all(
-        gpus.map(async (gpu) => {
-          const file = await read(gpu);
-          const next = { ...file, memory_residue: true, allocation_id: allocationId };
-          if (!file.memory_residue || file.allocation_id !== allocationId) await writeGpu(root, next);
-        }),
-      );
+    assign(gpus, allocationId) {
+      for (const file of read(gpus)) {
+        const same = file.memory_residue && file.allocation_id === allocationId;
+        if (!same) writeGpu(root, { ...file, memory_residue: true, allocation_id: allocationId });
+      }
+      return Promise.resolve();
     },
   };
 }
@@ -97,22 +100,19 @@ export function createSimulatedProcesses(root: string): Processes {
   const fileOf = (pid: number): string => path.join(directory, `${pid}.json`);
   return {
     termGraceMs: TERM_GRACE_MS,
-    async ofUser(uid) {
-      const pids = (await jsonNames(directory)).map(Number).filter((pid) => Number.isInteger(pid));
-      const found = await Promise.all(
-        pids.map(async (pid) => ({ pid, file: await readObject(fileOf(pid)) })),
-      );
-      return found.filter(({ file }) => file?.['uid'] === uid).map(({ pid }) => pid);
+    ofUser(uid) {
+      const pids = jsonNames(directory).map(Number).filter(Number.isInteger);
+      return Promise.resolve(pids.filter((pid) => readObject(fileOf(pid))?.['uid'] === uid));
     },
-    async signal(pid, name) {
-      const ignores = (await readObject(fileOf(pid)))?.['ignores'];
-      if (ignores === 'kill' || (ignores === 'term' && name === 'SIGTERM')) return;
-      await rm(fileOf(pid), { force: true });
-      for (const slot of await slotsOf(root)) {
-        const gpu = await readGpu(root, slot);
+    signal(pid, name) {
+      const ignores = readObject(fileOf(pid))?.['ignores'];
+      if (ignores === 'kill' || (ignores === 'term' && name === 'SIGTERM')) return Promise.resolve();
+      rmSync(fileOf(pid), { force: true });
+      for (const gpu of slotsOf(root).map((slot) => readGpu(root, slot))) {
         const processes = gpu.processes.filter((other) => other !== pid);
-        if (processes.length < gpu.processes.length) await writeGpu(root, { ...gpu, processes });
+        if (processes.length < gpu.processes.length) writeGpu(root, { ...gpu, processes });
       }
+      return Promise.resolve();
     },
   };
 }
@@ -120,28 +120,30 @@ export function createSimulatedProcesses(root: string): Processes {
 /** Containers are files `containers/<id>.json`: `{"allocation_id": "…"}`. */
 export function createSimulatedContainers(root: string): Containers {
   const directory = path.join(root, 'containers');
+  const ownerOf = (id: string): unknown => readObject(path.join(directory, `${id}.json`))?.['allocation_id'];
   return {
-    async list(allocationId) {
-      const ids = await jsonNames(directory);
-      if (allocationId === null) return ids;
-      const found = await Promise.all(ids.map((id) => readObject(path.join(directory, `${id}.json`))));
-      return ids.filter((_, index) => found[index]?.['allocation_id'] === allocationId);
+    list(allocationId) {
+      const ids = jsonNames(directory);
+      return Promise.resolve(allocationId === null ? ids : ids.filter((id) => ownerOf(id) === allocationId));
     },
-    remove: (id) => rm(path.join(directory, `${id}.json`), { force: true }),
+    remove(id) {
+      rmSync(path.join(directory, `${id}.json`), { force: true });
+      return Promise.resolve();
+    },
   };
 }
 
 /** Mounts are the lines of `proc/mounts`, in the kernel's format, with paths of the node. */
 export function createSimulatedMounts(root: string): Mounts {
   const file = path.join(root, 'proc/mounts');
-  const lines = async (): Promise<string[]> =>
-    (await unlessMissing(readFile(file, 'utf8'), '')).split('\n').filter((line) => line !== '');
+  const lines = (): string[] => (readText(file) ?? '').split('\n').filter((line) => line !== '');
   const pointOf = (line: string): string => line.split(' ')[1] ?? '';
   return {
-    list: async () => (await lines()).map(pointOf),
-    async unmount(mountPoint) {
-      const kept = (await lines()).filter((line) => pointOf(line) !== mountPoint);
-      await replaceFile(file, kept.map((line) => `${line}\n`).join(''));
+    list: () => Promise.resolve(lines().map(pointOf)),
+    unmount(mountPoint) {
+      const kept = lines().filter((line) => pointOf(line) !== mountPoint);
+      replaceFile(file, kept.map((line) => `${line}\n`).join(''));
+      return Promise.resolve();
     },
   };
 }
@@ -149,24 +151,20 @@ export function createSimulatedMounts(root: string): Mounts {
 /** Block devices are files `dev/disk<…>` and `dev/nvme<…>`; all of them may be wiped. */
 export function createSimulatedBlockDevices(root: string): BlockDevices {
   const deviceName = /^\/dev\/((?:disk|nvme)[a-z0-9]*)$/;
-  const fileOf = async (device: string): Promise<string> => {
+  const fileOf = (device: string): string => {
     const name = deviceName.exec(device)?.[1];
     if (name === undefined) throw permanent('device_refused', 'the path is not that of a data device');
     const file = path.join(root, 'dev', name);
-    const there = await unlessMissing(
-      access(file).then(() => true),
-      false,
-    );
-    if (!there) throw permanent('device_missing', 'the node has no such device');
+    if (!existsSync(file)) throw permanent('device_missing', 'the node has no such device');
     return file;
   };
   return {
-    async wipeable() {
-      const names = await unlessMissing(readdir(path.join(root, 'dev')), []);
-      return names.map((name) => `/dev/${name}`).filter((device) => deviceName.test(device));
+    wipeable() {
+      const devices = namesIn(path.join(root, 'dev')).map((name) => `/dev/${name}`);
+      return Promise.resolve(devices.filter((device) => deviceName.test(device)));
     },
     async wipe(device, signal) {
-      const handle = await open(await fileOf(device), 'r+');
+      const handle = await open(fileOf(device), 'r+');
       try {
         await writeZeros(handle, (await handle.stat()).size, signal);
       } finally {
@@ -174,7 +172,7 @@ export function createSimulatedBlockDevices(root: string): BlockDevices {
       }
     },
     async isZero(device, signal) {
-      const handle = await open(await fileOf(device), 'r');
+      const handle = await open(fileOf(device), 'r');
       try {
         return await readZeros(handle, (await handle.stat()).size, signal);
       } finally {

@@ -1,4 +1,4 @@
-import { lchown, mkdir, writeFile } from 'node:fs/promises';
+import { lchownSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { systemCode } from '../../failure.ts';
 import type { NodeRuntime } from '../runtime.ts';
@@ -15,9 +15,9 @@ import { createSimulatedIdentities } from './identities.ts';
 const folders = ['etc', 'home', 'scratch', 'mnt/gpuaas', 'proc', 'dev', 'containers', 'var/lib'] as const;
 
 /** Creates a file with its first content; one that is there is kept. */
-async function createFile(file: string, text: string): Promise<void> {
+function createFile(file: string, text: string): void {
   try {
-    await writeFile(file, text, { flag: 'wx' });
+    writeFileSync(file, text, { flag: 'wx' });
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw error;
   }
@@ -27,19 +27,20 @@ async function createFile(file: string, text: string): Promise<void> {
  * Opens the simulated node in a root folder, which is furnished when it is new. Everything that the node is lives in
  * files below the root; the machine itself is never touched.
  */
-export async function openSimulatedNode(options: { root: string; gpuCount: number }): Promise<NodeRuntime> {
+export function openSimulatedNode(options: { root: string; gpuCount: number }): NodeRuntime {
   const root = path.resolve(options.root);
-  for (const folder of folders) await mkdir(path.join(root, folder), { recursive: true });
-  await createFile(path.join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/bash\n');
-  await createFile(path.join(root, 'etc/group'), 'root:x:0:\n');
-  await plugGpus(root, options.gpuCount);
+  for (const folder of folders) mkdirSync(path.join(root, folder), { recursive: true });
+  createFile(path.join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/bash\n');
+  createFile(path.join(root, 'etc/group'), 'root:x:0:\n');
+  plugGpus(root, options.gpuCount);
   const isRoot = process.getuid?.() === 0;
   return {
     mode: 'simulated',
     hostPath: (nodePath) => path.join(root, nodePath),
     // Only root may give files away; as anybody else the simulated tenant's files are the agent's own.
-    giveTo: async (nodePath, uid, gid) => {
-      if (isRoot) await lchown(path.join(root, nodePath), uid, gid);
+    giveTo: (nodePath, uid, gid) => {
+      if (isRoot) lchownSync(path.join(root, nodePath), uid, gid);
+      return Promise.resolve();
     },
     identities: createSimulatedIdentities(root),
     processes: createSimulatedProcesses(root),
