@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { errorCodes, type ErrorCode } from './errors.ts';
 
 /** RFC 3339 instant in UTC. */
-export const instantSchema = z.iso.datetime({ offset: true }).meta({ description: 'RFC 3339 instant in UTC.' });
+export const instantSchema = z.iso
+  .datetime({ offset: true })
+  .meta({ description: 'RFC 3339 instant in UTC.' });
 
 /** An integer amount in minor units with its ISO 4217 currency. */
 export const moneySchema = z
@@ -40,6 +42,20 @@ export const pageQuery = {
 export const pageOf = <S extends z.ZodType>(id: string, item: S) =>
   z.strictObject({ items: z.array(item), next_cursor: z.string().nullable() }).meta({ id });
 
+const control = '\\u0000-\\u001f\\u007f-\\u009f';
+const blank = ' \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff';
+/** Not `\\p{Cc}` and `\\s`: every reader of the document understands ranges alike. Linear: no part can take another's. */
+const lineOfTextPattern = new RegExp(`^[${blank}]*[^${control}${blank}][^${control}]*$`, 'u');
+
+/** Text for people: one line, not blank, trimmed; its length counts characters, not UTF-16 units. */
+export const lineOfText = (maxChars: number) =>
+  z
+    .string()
+    .regex(lineOfTextPattern)
+    .refine((text) => [...text].length <= maxChars, { error: `Too long: at most ${maxChars} characters` })
+    .meta({ minLength: 1, maxLength: maxChars })
+    .trim();
+
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
 /** A budget of `policy_values`; `none` for probes, documents and node-agents. */
@@ -74,7 +90,9 @@ export interface Endpoint<
   readonly query: Q;
   readonly body: B;
   /** Success answers by status; `null` is an empty body. */
-  readonly responses: Readonly<Record<number, { readonly description: string; readonly schema: z.ZodType | null }>>;
+  readonly responses: Readonly<
+    Record<number, { readonly description: string; readonly schema: z.ZodType | null }>
+  >;
   /** Catalogue codes of its own, besides those every endpoint of its kind has. */
   readonly errors: readonly ErrorCode[];
 }

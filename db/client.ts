@@ -29,6 +29,26 @@ export function assertNoConnectionHeld(waitingFor: string): void {
 const maxAttempts = 10;
 const repeatable = new Set(['40001', '40P01']);
 
+const statementNames = new Map<string, string>();
+/** Texts with lists of varying length must not fill the servers' memory. */
+const maxPreparedStatements = 300;
+
+/** Names every statement with parameters by its text, so that Postgres parses and plans it once per connection. */
+function prepareStatements(client: pg.PoolClient): void {
+  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+  const named = (config: unknown, values: unknown, ...rest: unknown[]): unknown => {
+    if (typeof config !== 'object' || config === null || !('text' in config)) return query(config, values, ...rest);
+    const text = String(config.text);
+    const mayPrepare = Array.isArray(values) && values.length > 0;
+    let name = statementNames.get(text);
+    if (name === undefined && mayPrepare && statementNames.size < maxPreparedStatements) {
+      statementNames.set(text, (name = `s${statementNames.size}`));
+    }
+    return query(name === undefined ? config : { ...config, name }, values, ...rest);
+  };
+  Object.assign(client, { query: named });
+}
+
 /** Opens a pool. `max` is the number of connections; statements are bounded by `statementTimeoutMs`. */
 export function openDatabase(options: {
   url: string;
@@ -48,6 +68,9 @@ export function openDatabase(options: {
   });
   // A broken idle connection is replaced by the pool; without a listener it would end the process.
   pool.on('error', () => undefined);
+  pool.on('connect', prepareStatements);
+  // The same for one that breaks within a transaction: its statement fails by itself.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const q = drizzle(pool, { schema });
   return {
     q,

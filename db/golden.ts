@@ -112,7 +112,8 @@ const sections: readonly Section[] = [
   { title: 'Rights', query: grants },
 ];
 
-const head = '-- The schema that the migrations make. Written by `npm run golden`, compared by test/db/golden.test.ts.\n';
+const head =
+  '-- The schema that the migrations make. Written by `npm run golden`, compared by test/db/golden.test.ts.\n';
 
 /**
  * Reads the schema `public` of a database.

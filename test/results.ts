@@ -20,7 +20,9 @@ export const reportSchema = z.object({
 });
 
 /** Tests that may be skipped: a regular expression over `file > describe > … > title`, and why. */
-export const allowedSkipsSchema = z.array(z.strictObject({ pattern: z.string(), reason: z.string().min(20) }));
+export const allowedSkipsSchema = z.array(
+  z.strictObject({ pattern: z.string(), reason: z.string().min(20) }),
+);
 
 /** How a run ended; good when there is no complaint. */
 export interface Verdict {
@@ -55,7 +57,8 @@ export function judge(
         complaints.push(`failed: ${title}`);
       } else {
         counts.skipped += 1;
-        if (!patterns.some((pattern) => pattern.test(title))) complaints.push(`skipped without a reason: ${title}`);
+        if (!patterns.some((pattern) => pattern.test(title)))
+          complaints.push(`skipped without a reason: ${title}`);
       }
     }
     if (file.status === 'failed' && failedHere === 0) {
@@ -65,6 +68,7 @@ export function judge(
     counts.failed += failedHere;
   }
   if (counts.passed + counts.failed === 0) complaints.push('no test ran');
-  if (run.exitCode !== 0 && counts.failed === 0) complaints.push(`vitest ended with exit code ${run.exitCode}`);
+  if (run.exitCode !== 0 && counts.failed === 0)
+    complaints.push(`vitest ended with exit code ${run.exitCode}`);
   return { ...counts, complaints };
 }

@@ -32,7 +32,11 @@ export default defineConfig({
     projects: [
       {
         cacheDir: `${root}/node_modules/.vite`,
-        test: { ...common, name: 'own', include: areas.filter((area) => !sharedStack.includes(area)).map(filesOf) },
+        test: {
+          ...common,
+          name: 'own',
+          include: areas.filter((area) => !sharedStack.includes(area)).map(filesOf),
+        },
       },
       {
         cacheDir: `${root}/node_modules/.vite`,

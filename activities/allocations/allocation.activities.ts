@@ -28,7 +28,7 @@ import {
   type AllocationRow,
 } from '../../db/allocations/allocation.store.ts';
 import { allocationView } from '../../db/allocations/allocation.views.ts';
-import type { Database, Tx } from '../../db/client.ts';
+import { sqlState, type Database, type Tx } from '../../db/client.ts';
 import { decideOperation, lockOperation, openOperationsOf } from '../../db/ops/operation.store.ts';
 import { SecondWriterError } from '../../db/timeline.ts';
 import { publishRequested, publishTransition } from './allocation.outbox.ts';
@@ -41,7 +41,7 @@ import type {
   PolicyPort,
   WakePort,
 } from './allocation.ports.ts';
-import { nodeTaskDispatcher, type NodeTaskPort } from './allocation.tasks.ts';
+import { OutdatedTaskError, nodeTaskDispatcher, type NodeTaskPort } from './allocation.tasks.ts';
 
 export interface AllocationActivityDeps {
   readonly db: Database;
@@ -62,24 +62,28 @@ export function createAllocationActivities(
   const dispatch = nodeTaskDispatcher(deps);
   return {
     async admitAllocation({ allocationId, request }) {
-      const budgets = await deps.policies.allocationBudgets();
-      const admission = await db.tx((tx) => admit(deps, tx, allocationId, request, budgets));
+      const admission = await guarded(async () => {
+        const budgets = await deps.policies.allocationBudgets();
+        return db.tx((tx) => admit(deps, tx, allocationId, request, budgets));
+      });
       if (admission.kind === 'admitted') deps.wake.relay(allocationId);
       return admission;
     },
 
-    async resumeAllocation({ allocationId }) {
-      const budgets = await deps.policies.allocationBudgets();
-      const row = await findAllocation(db.q, allocationId);
-      if (row === undefined) throw defect(`allocation ${allocationId} has no row to resume`);
-      const pending = await openOperationsOf(db.q, allocationId);
-      return {
-        allocation: snapshotOf(row, budgets),
-        outcome: { kind: 'accepted', state: 'requested' },
-        pendingCommands: pending.flatMap((operation) =>
-          operation.kind === 'allocation.create' ? [] : [operation.request as unknown as ReleaseCommand],
-        ),
-      };
+    resumeAllocation({ allocationId }) {
+      return guarded(async () => {
+        const budgets = await deps.policies.allocationBudgets();
+        const row = await findAllocation(db.q, allocationId);
+        if (row === undefined) throw defect(`allocation ${allocationId} has no row to resume`);
+        const pending = await openOperationsOf(db.q, allocationId);
+        return {
+          allocation: snapshotOf(row, budgets),
+          outcome: { kind: 'accepted', state: 'requested' },
+          pendingCommands: pending.flatMap((operation) =>
+            operation.kind === 'allocation.create' ? [] : [operation.request as unknown as ReleaseCommand],
+          ),
+        };
+      });
     },
 
     async transitionAllocation(order) {
@@ -88,21 +92,21 @@ export function createAllocationActivities(
       return result;
     },
 
-    async refuseCommand({ command, outcome }) {
-      return decideOperation(db.q, command.operationId, outcome);
+    refuseCommand({ command, outcome }) {
+      return guarded(() => decideOperation(db.q, command.operationId, outcome));
     },
 
     async runNodeTask({ task, transition }) {
       const { workflowExecution, activityId, attempt } = activityInfo();
       if (workflowExecution === undefined) throw defect('a node task belongs to a workflow');
       const at = { workflowId: workflowExecution.workflowId, runId: workflowExecution.runId, activityId };
-      const { taskTimeoutSeconds: timeoutSeconds } = await deps.policies.allocationBudgets();
-      const verdict = await guarded(() =>
-        db.tx(async (tx) => {
+      const verdict = await guarded(async () => {
+        const { taskTimeoutSeconds: timeoutSeconds } = await deps.policies.allocationBudgets();
+        return db.tx(async (tx) => {
           if (transition !== undefined) await applyTransition(deps, tx, transition);
           return dispatch(tx, task, { ...at, attempt, timeoutSeconds });
-        }),
-      );
+        });
+      });
       if (verdict !== null) return verdict;
       deps.wake.node(task.nodeId);
       throw new CompleteAsyncError();
@@ -238,12 +242,18 @@ const snapshotOf = (row: AllocationRow, budgets: TaskBudgets): AllocationSnapsho
 const defect = (message: string): ApplicationFailure =>
   ApplicationFailure.create({ message, type: 'internal_error', nonRetryable: true });
 
-/** A second writer is a defect that no retry mends; everything else is an outage that ends. */
+/**
+ * A second writer is a defect that no retry mends; everything else is an outage that ends. Failures travel into the
+ * engine's history, so a failed statement is told by its code: its text holds names and keys.
+ */
 async function guarded<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof SecondWriterError) throw defect(error.message);
-    throw error;
+    if (error instanceof SecondWriterError || error instanceof OutdatedTaskError) throw defect(error.message);
+    if (error instanceof ApplicationFailure) throw error;
+    const state = sqlState(error);
+    const message = state === undefined ? 'the work failed' : `the work failed with ${state}`;
+    throw ApplicationFailure.create({ message, type: 'service_unavailable' });
   }
 }

@@ -1,4 +1,5 @@
 /** Builds and queues the node tasks of an allocation. */
+import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
 import { nodeTaskParams } from '../../contracts/nodes/node-task.api.ts';
 import type {
   NodeTaskKind,
@@ -35,6 +36,11 @@ const tenantPaths = (username: string, allocationId: string): string[] => [
   `/mnt/gpuaas/${allocationId}`,
 ];
 
+/** An attempt that was held up for long must not touch what has become of the node since. */
+export class OutdatedTaskError extends Error {}
+const statesToPrepare: readonly AllocationState[] = ['requested', 'provisioning'];
+const statesToClean: readonly AllocationState[] = ['requested', 'provisioning', 'releasing'];
+
 export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity' | 'placements' | 'tasks'>) {
   /**
    * Queues the task of this activity, or finds the one that an earlier attempt queued.
@@ -48,6 +54,8 @@ export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity'
     const { timeoutSeconds, attempt, ...address } = at;
     const existing = await deps.tasks.findTaskOfActivity(tx, address, attempt);
     if (existing !== undefined) return existing.verdict;
+    // Locks the row: from here on its state stands.
+    await noteWait(tx, task.allocationId, { waitingOn: `node task ${task.kind}`, timeoutSeconds });
     const params = await buildParams(deps, tx, task);
     await deps.tasks.insertTask(
       tx,
@@ -63,7 +71,6 @@ export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity'
       },
       params,
     );
-    await noteWait(tx, task.allocationId, { waitingOn: `node task ${task.kind}`, timeoutSeconds });
     return null;
   };
 }
@@ -75,6 +82,8 @@ async function buildParams(
 ): Promise<Record<string, unknown>> {
   const row = await findAllocation(tx, task.allocationId);
   if (row === undefined) throw new Error(`allocation ${task.allocationId} has no row`);
+  const open = task.kind === 'node.allocation_prepare' ? statesToPrepare : statesToClean;
+  if (!open.includes(row.state)) throw new OutdatedTaskError(`${task.kind} comes too late: ${row.id} is ${row.state}`);
   const access = await deps.identity.accessOf(tx, row.userId);
   const paths = tenantPaths(access.username, row.id);
   const base = { allocation_id: row.id, reason: task.reason };

@@ -49,8 +49,6 @@ export function createApiMetrics(pool: () => PoolCounts) {
   };
 }
 
-export type ApiMetrics = ReturnType<typeof createApiMetrics>;
-
 function poolGauge(registry: Registry, pool: () => PoolCounts): void {
   new Gauge({
     name: 'gpuaas_database_pool_connections',

@@ -18,12 +18,8 @@ import {
 import { getProjectView, listMemberViews, listProjectViews } from '../../db/identity/project.views.ts';
 import type { ApiDeps } from '../deps.ts';
 import { once } from '../idempotency.ts';
-import { validationError } from '../middleware/errors.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
 import { route, type Caller, type Route } from '../route.ts';
-
-/** The names that first logins give: `default-` and a user id. */
-const reservedName = /^default-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * Projects. A project is seen by its members; changed by its owner. For everybody else of the organisation it cannot be
@@ -65,13 +61,6 @@ function changes(deps: ApiDeps): Route[] {
   return [
     route(createProject, async (request) => {
       const { caller, body } = request;
-      if (reservedName.test(body.name)) {
-        throw validationError({
-          path: 'body.name',
-          code: 'reserved',
-          message: 'Names of this form are reserved.',
-        });
-      }
       const { status, body: project } = await once(deps, createProject, request, async (tx) => {
         const made = await insertProject(tx, caller, {
           name: body.name,

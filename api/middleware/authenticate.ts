@@ -72,6 +72,6 @@ export function createNodeAuthentication(db: Database): AuthenticateNode {
       return asId<NodeId>(nodeId);
     }
     const other = await findNodeBySecretHash(db.q, given);
-    throw new CodedError(other === undefined ? 'token_invalid' : 'token_scope_invalid');
+    throw new CodedError(other === undefined ? 'token_invalid' : 'insufficient_permissions');
   };
 }

@@ -72,7 +72,8 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
           if (!(await waiter.wait(left, signal))) break;
           found = await look(nodeId, running);
         }
-        const serverTime = await readNow(db.q);
+        // A task that was just offered says when: one round trip less on its way to the agent.
+        const serverTime = found.tasks[0]?.lastSeenAt ?? (await readNow(db.q));
         return {
           status: 200,
           body: {

@@ -9,7 +9,7 @@ const blindSweepMs = 1000;
 export interface TaskWaiters {
   /**
    * Registers a waiter before the caller looks for work, so that no wake falls between the look and the wait.
-   * `woken` resolves true on a wake and false when the hold is over or the signal fires.
+   * `woken` resolves true on a wake and false when the hold is over, the signal fires or a drain begins.
    */
   register(nodeId: NodeId): { wait(holdMs: number, signal: AbortSignal): Promise<boolean>; done(): void };
   wake(nodeId: string): void;
@@ -64,7 +64,8 @@ export function createTaskWaiters(subscriber: Redis): TaskWaiters {
       return {
         async wait(holdMs, signal) {
           if (!woken && !signal.aborted) await heldUntil(holdMs, signal, (resolve) => (notify = resolve));
-          const was = woken;
+          // A close ends the hold: whoever looked again would be woken again at once.
+          const was = woken && !closed;
           woken = closed;
           return was;
         },

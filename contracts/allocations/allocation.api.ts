@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { endpoint, instantSchema, pageOf, pageQuery, uuidParam } from '../http.api.ts';
+import { endpoint, instantSchema, lineOfText, pageOf, pageQuery, uuidParam } from '../http.api.ts';
 import { operationSchema } from '../ops/operation.api.ts';
 import { allocationEvents, allocationStates } from './allocation.lifecycle.ts';
 import { schedulerTypes } from './allocation.messages.ts';
@@ -23,7 +23,10 @@ export const allocationSchema = z
       .strictObject({ host: z.string(), port: z.int().min(1).max(65535), username: z.string() })
       .nullable()
       .meta({ description: 'How to connect by SSH; null unless active.' }),
-    waiting_on: z.string().nullable().meta({ description: 'What the lifecycle waits for; null when nothing.' }),
+    waiting_on: z
+      .string()
+      .nullable()
+      .meta({ description: 'What the lifecycle waits for; null when nothing.' }),
     failure_reason: z.string().nullable(),
     created_at: instantSchema,
     state_since: instantSchema,
@@ -42,13 +45,9 @@ export const allocationCreateSchema = z
   })
   .meta({ id: 'AllocationCreate' });
 
-const releaseReason = z
-  .string()
-  .trim()
-  .min(1)
-  .max(200)
-  .regex(/^[^\p{Cc}]*$/u)
-  .meta({ description: 'Why; shown in the timeline and in events. Not for personal data.' });
+const releaseReason = lineOfText(200).meta({
+  description: 'Why; shown in the timeline and in events. Not for personal data.',
+});
 
 const timelineEntrySchema = z
   .strictObject({
@@ -104,10 +103,17 @@ export const explainSchema = z
   })
   .meta({ id: 'AllocationExplanation' });
 
-const stateFilter = { state: z.enum(allocationStates).optional(), sku: skuCode.optional(), project_id: z.uuid().optional() };
+const stateFilter = {
+  state: z.enum(allocationStates).optional(),
+  sku: skuCode.optional(),
+  project_id: z.uuid().optional(),
+};
 const one = uuidParam('allocation_id');
 const shared = { listener: 'public', tag: 'allocations', rate: 'api' } as const;
-const accepted = { description: 'Accepted; the work goes on. Follow the operation.', schema: operationSchema };
+const accepted = {
+  description: 'Accepted; the work goes on. Follow the operation.',
+  schema: operationSchema,
+};
 
 export const createAllocation = endpoint({
   ...shared,

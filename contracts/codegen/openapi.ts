@@ -74,7 +74,8 @@ const parameters = {
     in: 'header' as const,
     required: false,
     description: 'Ties this request to others; made by the server when absent or unfit.',
-    schema: { type: 'string' as const, maxLength: 128 },
+    // Nothing is refused here: what does not fit is replaced.
+    schema: { type: 'string' as const },
   },
 };
 

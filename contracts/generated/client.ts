@@ -2585,7 +2585,7 @@ export interface components {
       updated_at: string;
     };
     ProjectCreate: {
-      /** Unique within the organisation. */
+      /** Unique within the organisation; `default-` and an id is reserved. */
       name: string;
       display_name?: string;
     };

@@ -60,7 +60,9 @@ export const login = endpoint({
   auth: 'none',
   rate: 'none',
   idempotent: false,
-  body: z.strictObject({ username: z.string().min(1).max(100), password: z.string().min(1).max(200) }).meta({ id: 'Login' }),
+  body: z
+    .strictObject({ username: z.string().min(1).max(100), password: z.string().min(1).max(200) })
+    .meta({ id: 'Login' }),
   responses: { 200: { description: 'Tokens.', schema: tokenSchema } },
   errors: ['token_invalid', 'upstream_error', 'service_unavailable'],
 });
@@ -80,5 +82,3 @@ export const refreshToken = endpoint({
 });
 
 export const personalEndpoints = [bootstrapPersonal, getPersonal, refreshToken] as const;
-/** Served in development only. */
-export const developmentEndpoints = [login] as const;

@@ -1,11 +1,16 @@
 import { z } from 'zod';
-import { endpoint, instantSchema, pageOf, pageQuery, uuidParam } from '../http.api.ts';
+import { endpoint, instantSchema, lineOfText, pageOf, pageQuery, uuidParam } from '../http.api.ts';
 
 const projectName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
   .meta({ description: 'Unique within the organisation.' });
-const displayName = z.string().trim().min(1).max(100).regex(/^[^\p{Cc}]*$/u);
+/** Names that first logins give, `default-` and a user id, are reserved. */
+const newProjectName = z
+  .string()
+  .regex(/^(?!default-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
+  .meta({ description: 'Unique within the organisation; `default-` and an id is reserved.' });
+const displayName = lineOfText(100);
 
 export const projectSchema = z
   .strictObject({
@@ -35,7 +40,9 @@ export const createProject = endpoint({
   idempotent: true,
   params: undefined,
   query: undefined,
-  body: z.strictObject({ name: projectName, display_name: displayName.optional() }).meta({ id: 'ProjectCreate' }),
+  body: z
+    .strictObject({ name: newProjectName, display_name: displayName.optional() })
+    .meta({ id: 'ProjectCreate' }),
   responses: { 201: { description: 'Created.', schema: projectSchema } },
   errors: ['project_already_exists', 'idempotency_key_reused'],
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { endpoint, instantSchema, pageOf, pageQuery, uuidParam } from '../http.api.ts';
+import { endpoint, instantSchema, lineOfText, pageOf, pageQuery, uuidParam } from '../http.api.ts';
 
-const keyName = z.string().trim().min(1).max(100).regex(/^[^\p{Cc}]*$/u);
+const keyName = lineOfText(100);
 
 export const sshKeySchema = z
   .strictObject({
@@ -28,7 +28,9 @@ export const createSshKey = endpoint({
   idempotent: true,
   params: undefined,
   query: undefined,
-  body: z.strictObject({ name: keyName, public_key: z.string().min(1).max(16_384) }).meta({ id: 'SshKeyCreate' }),
+  body: z
+    .strictObject({ name: keyName, public_key: z.string().min(1).max(16_384) })
+    .meta({ id: 'SshKeyCreate' }),
   responses: { 201: { description: 'Registered.', schema: sshKeySchema } },
   errors: ['ssh_key_already_exists', 'idempotency_key_reused'],
 });

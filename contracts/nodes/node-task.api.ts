@@ -55,7 +55,9 @@ export const storageCleanupParams = z
 export const validateCleanParams = z
   .strictObject({
     allocation_id: allocationId.optional(),
-    checks: z.array(z.enum(['gpu_processes', 'runtime_containers', 'mounts', 'paths', 'block_devices'])).min(1),
+    checks: z
+      .array(z.enum(['gpu_processes', 'runtime_containers', 'mounts', 'paths', 'block_devices']))
+      .min(1),
     paths: z.array(z.string()).optional(),
     block_devices: z.array(z.string()).optional(),
     gpu_pci_addresses: z.array(pciAddress).optional(),
@@ -99,7 +101,10 @@ export const allocationCleanupResult = z
   .strictObject({
     task_type: z.literal('node.allocation_cleanup'),
     allocation_id: allocationId,
-    stopped_age_seconds: z.number().min(0).meta({ description: 'How long ago, on a monotonic clock, the last process ended.' }),
+    stopped_age_seconds: z
+      .number()
+      .min(0)
+      .meta({ description: 'How long ago, on a monotonic clock, the last process ended.' }),
     processes_ended: z.int().min(0),
     user_removed: z.boolean(),
   })
@@ -118,7 +123,10 @@ const taskFields = {
   task_id: z.uuid(),
   node_id: z.uuid(),
   allocation_id: allocationId.nullable(),
-  fence: z.int().min(1).meta({ description: 'Grows per node; a lower one than seen for the allocation is stale.' }),
+  fence: z
+    .int()
+    .min(1)
+    .meta({ description: 'Grows per node; a lower one than seen for the allocation is stale.' }),
   issued_at: z.iso.datetime({ offset: true }),
   expires_at: z.iso.datetime({ offset: true }),
   correlation_id: z.string(),
@@ -128,15 +136,25 @@ const taskFields = {
 /** A task as it travels: the exact bytes that were signed, and the Ed25519 signature over them. */
 export const signedNodeTaskSchema = z
   .strictObject({
-    payload: z.string().meta({ description: 'JSON of a NodeTask; verify the signature over these bytes, then parse.' }),
+    payload: z
+      .string()
+      .meta({ description: 'JSON of a NodeTask; verify the signature over these bytes, then parse.' }),
     signature: z.string().meta({ description: 'Ed25519 over the UTF-8 bytes of `payload`, base64url.' }),
   })
   .meta({ id: 'SignedNodeTask' });
 
 export const nodeTaskSchema = z
   .discriminatedUnion('kind', [
-    z.strictObject({ ...taskFields, kind: z.literal('node.allocation_prepare'), params: allocationPrepareParams }),
-    z.strictObject({ ...taskFields, kind: z.literal('node.allocation_cleanup'), params: allocationCleanupParams }),
+    z.strictObject({
+      ...taskFields,
+      kind: z.literal('node.allocation_prepare'),
+      params: allocationPrepareParams,
+    }),
+    z.strictObject({
+      ...taskFields,
+      kind: z.literal('node.allocation_cleanup'),
+      params: allocationCleanupParams,
+    }),
     z.strictObject({ ...taskFields, kind: z.literal('node.gpu_scrub'), params: gpuScrubParams }),
     z.strictObject({ ...taskFields, kind: z.literal('node.storage_cleanup'), params: storageCleanupParams }),
     z.strictObject({ ...taskFields, kind: z.literal('node.validate_clean'), params: validateCleanParams }),
@@ -144,10 +162,12 @@ export const nodeTaskSchema = z
   .meta({ id: 'NodeTask' });
 export type NodeTask = z.infer<typeof nodeTaskSchema>;
 
+/** The versions and the variant that `z.uuid()` takes too. */
+const uuidPattern = '[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
 const uuidList = z
   .string()
   .max(4096)
-  .regex(/^[0-9a-f-]{36}(,[0-9a-f-]{36})*$/);
+  .regex(new RegExp(`^${uuidPattern}(,${uuidPattern})*$`));
 
 const shared = { listener: 'internal', tag: 'node-agents', auth: 'node', rate: 'none' } as const;
 
@@ -174,7 +194,9 @@ export const waitForTasks = endpoint({
       schema: z
         .strictObject({
           tasks: z.array(signedNodeTaskSchema),
-          cancel: z.array(z.uuid()).meta({ description: 'Running tasks to stop: superseded, cancelled or unknown.' }),
+          cancel: z
+            .array(z.uuid())
+            .meta({ description: 'Running tasks to stop: superseded, cancelled or unknown.' }),
           server_time: z.iso.datetime({ offset: true }),
         })
         .meta({ id: 'NodeTaskBatch' }),
@@ -196,7 +218,11 @@ export const postTaskResult = endpoint({
   query: undefined,
   body: z
     .discriminatedUnion('outcome', [
-      z.strictObject({ fence: z.int().min(1), outcome: z.literal('succeeded'), result: z.record(z.string(), z.unknown()) }),
+      z.strictObject({
+        fence: z.int().min(1),
+        outcome: z.literal('succeeded'),
+        result: z.record(z.string(), z.unknown()),
+      }),
       z.strictObject({
         fence: z.int().min(1),
         outcome: z.literal('failed'),
@@ -210,7 +236,10 @@ export const postTaskResult = endpoint({
     ])
     .meta({ id: 'NodeTaskReport' }),
   responses: {
-    200: { description: 'Stored.', schema: z.strictObject({ duplicate: z.boolean() }).meta({ id: 'NodeTaskReceipt' }) },
+    200: {
+      description: 'Stored.',
+      schema: z.strictObject({ duplicate: z.boolean() }).meta({ id: 'NodeTaskReceipt' }),
+    },
   },
   errors: ['node_task_not_found', 'node_task_fenced', 'service_unavailable'],
 });

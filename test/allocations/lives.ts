@@ -40,7 +40,7 @@ export async function releaseSurely(lab: Lab, id: string, how: 'release' | 'forc
   const key = randomUUID();
   await until(`${how} of ${id} is decided`, async () => {
     const { status, body } = await lab[how](id, { key });
-    if (status !== 202 && status !== 503) throw new Error(`${how} answered ${status}`);
+    if (status !== 202 && status !== 503) throw new Error(`${how} answered ${status} ${JSON.stringify(body)}`);
     return status === 202 && (body as { state?: string }).state === 'accepted';
   });
 }

@@ -44,12 +44,14 @@ describe('client types', () => {
 
   it('drive openapi-fetch against a server', async () => {
     const seen: { url: string | undefined; key: unknown; body: string }[] = [];
-    const server = createServer(async (request, response) => {
+    const server = createServer((request, response) => {
       let body = '';
-      for await (const chunk of request) body += String(chunk);
-      seen.push({ url: request.url, key: request.headers['x-idempotency-key'], body });
-      response.writeHead(402, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ code: 'insufficient_balance', message: 'm', correlation_id: 'c' }));
+      request.on('data', (chunk) => (body += String(chunk)));
+      request.on('end', () => {
+        seen.push({ url: request.url, key: request.headers['x-idempotency-key'], body });
+        response.writeHead(402, { 'content-type': 'application/json' });
+        response.end(JSON.stringify({ code: 'insufficient_balance', message: 'm', correlation_id: 'c' }));
+      });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {

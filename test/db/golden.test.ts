@@ -9,7 +9,8 @@ import { createTestDatabase, stackEnv, type TestDatabase } from '../harness/stac
 import { root, runTool } from '../tidy/tree.ts';
 
 const golden = readFileSync(path.join(root, 'db/schema.golden.sql'), 'utf8');
-const filesOf = (folder: string): readonly string[] => readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+const filesOf = (folder: string): readonly string[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -48,7 +49,10 @@ describe('the golden schema', () => {
     ['an enum value', "alter type node_state add value 'planted'"],
     ['a sequence', 'create sequence planted'],
     ['a view', 'create view planted as select 1 as one'],
-    ['a function', 'create or replace function gpuaas_append_only() returns trigger language plpgsql as $$ begin return null; end $$'],
+    [
+      'a function',
+      'create or replace function gpuaas_append_only() returns trigger language plpgsql as $$ begin return null; end $$',
+    ],
     ['a trigger', 'drop trigger timeline_append_only on timeline'],
     ['a disabled trigger', 'alter table timeline disable trigger timeline_append_only'],
     ['a right', 'grant update on timeline to gpuaas_app'],
@@ -74,7 +78,15 @@ describe('the migrations', () => {
       cpSync(migrations, folder, { recursive: true });
       const schema = path.join(root, 'db/schema.ts');
       // The generator takes `out` from the folder that it runs in.
-      const args = ['generate', '--dialect', 'postgresql', '--schema', schema, '--out', path.relative(root, folder)];
+      const args = [
+        'generate',
+        '--dialect',
+        'postgresql',
+        '--schema',
+        schema,
+        '--out',
+        path.relative(root, folder),
+      ];
       const run = await runTool('node_modules/drizzle-kit/bin.cjs', args, { cwd: root });
       expect(run.code, run.stderr).toBe(0);
       expect(filesOf(folder)).toEqual(filesOf(migrations));
@@ -88,7 +100,9 @@ describe('the migrations', () => {
       entries: { idx: number; tag: string }[];
     };
     const files = filesOf(path.join(root, 'db/migrations'));
-    expect(files.filter((file) => file.endsWith('.sql'))).toEqual(journal.entries.map(({ tag }) => `${tag}.sql`));
+    expect(files.filter((file) => file.endsWith('.sql'))).toEqual(
+      journal.entries.map(({ tag }) => `${tag}.sql`),
+    );
     const snapshots = journal.entries.map(({ tag }) => `meta/${tag.slice(0, 4)}_snapshot.json`);
     expect(files.filter((file) => file.endsWith('_snapshot.json'))).toEqual(snapshots);
   });

@@ -52,18 +52,22 @@ const changes = [
   ['timeline', 'truncate timeline'],
 ] as const;
 
-describe.each(['appUrl', 'ownerUrl', 'testUrl'] as const)('append-only tables, for the role of %s', (role) => {
-  it.each(changes)('%s: %s is refused and changes nothing', async (table, text) => {
-    const read = () => queryAs(database.ownerUrl, `select * from ${table}`);
-    const before = await read();
-    expect(before.length).toBe(1);
-    expect(await refusalOf(role, text)).toBe(insufficientPrivilege);
-    expect(await read()).toEqual(before);
-  });
-});
+describe.each(['appUrl', 'ownerUrl', 'testUrl'] as const)(
+  'append-only tables, for the role of %s',
+  (role) => {
+    it.each(changes)('%s: %s is refused and changes nothing', async (table, text) => {
+      const read = () => queryAs(database.ownerUrl, `select * from ${table}`);
+      const before = await read();
+      expect(before.length).toBe(1);
+      expect(await refusalOf(role, text)).toBe(insufficientPrivilege);
+      expect(await read()).toEqual(before);
+    });
+  },
+);
 
 describe('the clock', () => {
-  const offset = (interval: string): string => `update clock_offset set clock_offset = interval '${interval}'`;
+  const offset = (interval: string): string =>
+    `update clock_offset set clock_offset = interval '${interval}'`;
   const drift = async (): Promise<number> => {
     const [row] = await queryAs<{ ms: string }>(
       database.appUrl,
@@ -86,9 +90,17 @@ describe('the clock', () => {
   it.each([
     ['changed', 'appUrl', offset('1 hour')],
     ['removed', 'appUrl', 'delete from clock_offset'],
-    ['added', 'appUrl', `insert into clock_offset (singleton, clock_offset) values (true, interval '1 hour')`],
+    [
+      'added',
+      'appUrl',
+      `insert into clock_offset (singleton, clock_offset) values (true, interval '1 hour')`,
+    ],
     ['removed', 'testUrl', 'delete from clock_offset'],
-    ['redefined', 'appUrl', `create or replace function gpuaas_now() returns timestamptz language sql as 'select now()'`],
+    [
+      'redefined',
+      'appUrl',
+      `create or replace function gpuaas_now() returns timestamptz language sql as 'select now()'`,
+    ],
   ] as const)('is not %s by the role of %s', async (_, role, text) => {
     expect(await refusalOf(role, text)).toBe(insufficientPrivilege);
     expect(Math.abs(await drift())).toBeLessThan(1000);
@@ -104,12 +116,14 @@ describe('the clock', () => {
 });
 
 describe('roles', () => {
-  it.each(['create table planted (a int)', 'alter table orgs add column planted int', 'drop table orgs', 'create role planted'])(
-    'gpuaas_app cannot: %s',
-    async (text) => {
-      expect(await refusalOf('appUrl', text)).toBe(insufficientPrivilege);
-    },
-  );
+  it.each([
+    'create table planted (a int)',
+    'alter table orgs add column planted int',
+    'drop table orgs',
+    'create role planted',
+  ])('gpuaas_app cannot: %s', async (text) => {
+    expect(await refusalOf('appUrl', text)).toBe(insufficientPrivilege);
+  });
 
   it('gpuaas_test writes nothing but the clock', async () => {
     const rights = await queryAs<{ right: string }>(

@@ -1,10 +1,26 @@
 """What the fuzzer must know about the API and no schema can say. Loaded by schemathesis.toml."""
 
+import os
+import uuid
+
 import schemathesis
 
 # Changing these would change what every later request of the run is answered.
 RUN_DEPENDS_ON = ("rate_limit.", "allocation.max_", "allocation.task_", "node.")
 HARMLESS_POLICY = "billing.window_seconds"
+
+
+def _own_node():
+    with open(os.path.join(os.environ["FUZZ_FACTS"], "node.dict"), encoding="utf-8") as lines:
+        return lines.readline().strip().strip('"')
+
+
+def _keeps_foreign_node(value):
+    """One id in eight stays foreign: a secret covers its own node only, so what follows is seen behind it alone."""
+    try:
+        return uuid.UUID(str(value)).int % 8 == 0
+    except ValueError:
+        return True
 
 
 def _is_hold(value):
@@ -13,11 +29,13 @@ def _is_hold(value):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Keeps the run's own budgets, and does not sit out long polls."""
+    """Keeps the run's own budgets, plays the right node, and does not sit out long polls."""
     operation = case.operation.definition.raw.get("operationId")
-    if operation == "adminSetPolicy" and isinstance(case.path_parameters, dict):
-        if str(case.path_parameters.get("policy_key", "")).startswith(RUN_DEPENDS_ON):
-            case.path_parameters["policy_key"] = HARMLESS_POLICY
+    path = case.path_parameters if isinstance(case.path_parameters, dict) else {}
+    if operation == "adminSetPolicy" and str(path.get("policy_key", "")).startswith(RUN_DEPENDS_ON):
+        path["policy_key"] = HARMLESS_POLICY
+    if operation in ("waitForTasks", "postTaskResult") and not _keeps_foreign_node(path.get("node_id")):
+        path["node_id"] = _own_node()
     if operation == "waitForTasks" and case.method.upper() == "GET":
         query = case.query if isinstance(case.query, dict) else {}
         hold = query.get("hold_seconds")

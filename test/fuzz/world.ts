@@ -30,7 +30,6 @@ export interface FuzzWorld {
   readonly nodeSecret: string;
   /** Folder of the dictionaries that schemathesis.toml names. */
   readonly factsDir: string;
-  /** Most tries of one operation, of policy `rate_limit.*`. */
   stop(): Promise<void>;
 }
 
@@ -139,13 +138,23 @@ async function startFleet(platform: Platform, admin: ApiClient): Promise<Fleet> 
 /** One of everything: what is asked for by id exists for at least one id. */
 async function makeFacts(platform: Platform, admin: ApiClient, played: PlayedNode): Promise<Facts> {
   const peer = userNamed('peer-user');
-  const peerClient = apiClient(platform.apiUrl, await devToken(platform.issuerUrl, peer.username, peer.password));
+  const peerClient = apiClient(
+    platform.apiUrl,
+    await devToken(platform.issuerUrl, peer.username, peer.password),
+  );
   dataOf('reading the peer', await peerClient.GET('/api/v1/auth/personal'));
   const me = dataOf('reading the identity', await admin.GET('/api/v1/auth/personal'));
   const project = await admin.POST('/api/v1/projects', {
     params: { header: newKey() },
     body: { name: 'fuzz', display_name: 'Fuzz' },
   });
+  const projects = [me.default_project.id, dataOf('creating a project', project).id];
+  for (const project_id of projects) {
+    const added = await admin.PUT('/api/v1/projects/{project_id}/members/{user_id}', {
+      params: { path: { project_id, user_id: peer.sub }, header: newKey() },
+    });
+    dataOf('adding the peer', added);
+  }
   const keys = [];
   for (let index = 0; index < 4; index += 1) {
     const made = await admin.POST('/api/v1/ssh-keys', {
@@ -171,7 +180,7 @@ async function makeFacts(platform: Platform, admin: ApiClient, played: PlayedNod
   });
   operations.push(dataOf('releasing', released).id);
   return {
-    project: [projectId, dataOf('creating a project', project).id],
+    project: projects,
     user: [peer.sub, me.user_id],
     sku: [liveSku, playedSku, 'h100-1x'],
     ssh_key: keys,
@@ -179,7 +188,6 @@ async function makeFacts(platform: Platform, admin: ApiClient, played: PlayedNod
     allocation: allocations,
     operation: operations,
     node: [played.id],
-    own_node: [played.id],
     task: await offeredTasks(platform, played),
     refresh_token: await refreshTokens(platform.issuerUrl),
   };
@@ -219,7 +227,10 @@ async function offeredTasks(platform: Platform, played: PlayedNode): Promise<str
     tasks = batch.tasks.map(({ payload }) => (JSON.parse(payload) as { task_id: string }).task_id);
     return tasks.length > 0;
   };
-  await waitUntil(look, { deadlineMs: stepDeadlineMs, onTimeout: () => 'the played node was offered no task' });
+  await waitUntil(look, {
+    deadlineMs: stepDeadlineMs,
+    onTimeout: () => 'the played node was offered no task',
+  });
   return tasks;
 }
 

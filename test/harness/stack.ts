@@ -9,7 +9,8 @@ import { queryAs, templateName, withDatabase } from './database.ts';
  */
 export function stackEnv(name: string): string {
   const value = inject('stack')?.[name];
-  if (value === undefined) throw new Error(`${name} is not given: is this area in sharedStack of vitest.config.ts?`);
+  if (value === undefined)
+    throw new Error(`${name} is not given: is this area in sharedStack of vitest.config.ts?`);
   return value;
 }
 

@@ -1,67 +1,22 @@
-import { createPublicKey, generateKeyPairSync, randomUUID } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { NodeAgent } from '../../workers/node-agent/agent.ts';
-import { readAgentConfig } from '../../workers/node-agent/config.ts';
-import { createAgent } from '../../workers/node-agent/create.ts';
-import { createLogger } from '../../workers/node-agent/log.ts';
-import type { FaultBehaviour } from '../../workers/node-agent/runtime/simulated/faults.ts';
-import { startAgents } from '../../workers/local/fleet/fleet.ts';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { newTenant, publicKey } from './agent-process.ts';
+import { until, type PlanTask } from './control-plane.ts';
 import {
-  agentEnvironment,
-  newTenant,
-  publicKey,
-  startAgentProcess,
-  type AgentProcess,
-} from './agent-process.ts';
-import { ControlPlane, until, type PlanTask } from './control-plane.ts';
-
-let plane: ControlPlane;
-let root: string;
-let log: string[];
-const agents: NodeAgent[] = [];
-const processes: AgentProcess[] = [];
-
-beforeEach(async () => {
-  plane = await ControlPlane.start();
-  root = path.join(plane.directory, 'node');
-  log = [];
-});
-
-afterEach(async () => {
-  await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-  await Promise.all(processes.splice(0).map((agent) => agent.end('SIGKILL')));
-  await plane.close();
-});
-
-async function startAgent(env: Record<string, string> = {}): Promise<NodeAgent> {
-  const config = readAgentConfig({ ...agentEnvironment(plane, root), ...env });
-  const agent = createAgent(
-    config,
-    createLogger({}, (line) => log.push(line)),
-  );
-  agents.push(agent);
-  await agent.start();
-  return agent;
-}
-
-function startProcess(): AgentProcess {
-  const agent = startAgentProcess(agentEnvironment(plane, root));
-  processes.push(agent);
-  return agent;
-}
-
-const prepare = (changes = {}, options = {}): PlanTask => {
-  const tenant = newTenant(changes);
-  return plane.queue('node.allocation_prepare', tenant, options);
-};
-const done = (task: PlanTask): Promise<void> => until(`task ${task.fence} done`, () => task.state === 'done');
-const outcomeOf = (task: PlanTask): string | undefined => task.reports.at(-1)?.outcome;
-const allocationOf = (task: PlanTask): string => task.task?.allocation_id ?? '';
-const users = (): string => readFileSync(path.join(root, 'etc/passwd'), 'utf8');
-const setFault = (kind: string, behaviour: FaultBehaviour, more: object = {}): void =>
-  writeFileSync(path.join(root, 'faults.json'), JSON.stringify([{ kind, times: 1, behaviour, ...more }]));
+  plane,
+  root,
+  log,
+  startAgent,
+  startProcess,
+  prepare,
+  done,
+  outcomeOf,
+  allocationOf,
+  users,
+  setFault,
+} from './protocol-setup.ts';
 
 describe('signature and form', () => {
   it('executes what is signed and nothing else, and lives on', async () => {
@@ -356,129 +311,5 @@ describe('a real process', () => {
     await until('refused', () => second.child.exitCode !== null);
     expect(second.child.exitCode).toBe(1);
     expect(second.lines.join()).toContain('another agent');
-  });
-});
-
-describe('faults on demand', () => {
-  const until2 = (task: PlanTask, reports: number): Promise<void> =>
-    until(`${reports} reports`, () => task.reports.length >= reports);
-
-  it.each([
-    ['fail', true],
-    ['fail_permanent', false],
-  ] as const)('%s', async (behaviour, retryable) => {
-    await startAgent();
-    setFault('node.allocation_prepare', behaviour);
-    const task = prepare();
-    await done(task);
-    expect(task.reports[0]).toMatchObject({
-      outcome: 'failed',
-      error: { code: 'fault_injected', retryable },
-    });
-    expect(JSON.parse(readFileSync(path.join(root, 'faults.json'), 'utf8'))).toMatchObject([{ times: 0 }]);
-    const next = prepare();
-    await done(next);
-    expect(outcomeOf(next)).toBe('succeeded');
-  });
-
-  it('answer_twice', async () => {
-    await startAgent();
-    setFault('node.allocation_prepare', 'answer_twice');
-    const task = prepare();
-    await until2(task, 2);
-    expect(task.statuses).toEqual([200, 200]);
-  });
-
-  it('answer_late', async () => {
-    await startAgent();
-    setFault('node.allocation_prepare', 'answer_late', { delay_ms: 300 });
-    const begin = performance.now();
-    const task = prepare();
-    await done(task);
-    expect(performance.now() - begin).toBeGreaterThan(290);
-  });
-
-  it.each([
-    ['wrong_fence', 409],
-    ['rubbish', 400],
-  ] as const)('%s is refused, then the right answer goes out', async (behaviour, status) => {
-    await startAgent();
-    setFault('node.allocation_prepare', behaviour);
-    const task = prepare();
-    await done(task);
-    expect(task.statuses).toEqual([status, 200]);
-  });
-
-  it('dirty: the node is found dirty once', async () => {
-    await startAgent();
-    await until('up', () => existsSync(path.join(root, 'dev/gpu1.json')));
-    setFault('node.validate_clean', 'dirty');
-    const params = { allocation_id: randomUUID(), checks: ['paths' as const], reason: 'test' };
-    const first = plane.queue('node.validate_clean', params);
-    await done(first);
-    const second = plane.queue('node.validate_clean', params);
-    await done(second);
-    expect(first.reports[0]).toMatchObject({
-      result: { clean: false, findings: [{ kind: 'path', where: 'scratch' }] },
-    });
-    expect(second.reports[0]).toMatchObject({ result: { clean: true } });
-  });
-
-  it('never: the task is neither named nor answered', async () => {
-    await startAgent();
-    setFault('node.allocation_prepare', 'never');
-    const task = prepare();
-    await until('offered again', () => task.offers >= 3);
-    const other = prepare();
-    await done(other);
-    expect(task.reports).toEqual([]);
-    expect(plane.polls.some((poll) => poll.running.includes(task.id))).toBe(false);
-  });
-});
-
-describe('settings', () => {
-  it('real mode needs consent', () => {
-    const env = { ...agentEnvironment(plane, root), AGENT_MODE: 'real' };
-    expect(() => readAgentConfig(env)).toThrow('AGENT_ALLOW_REAL');
-    expect(readAgentConfig({ ...env, AGENT_ALLOW_REAL: 'yes-change-this-host' }).mode).toBe('real');
-  });
-
-  it.each([
-    ['AGENT_NODE_ID', 'x'],
-    ['AGENT_MODE', 'half'],
-    ['AGENT_GPU_COUNT', '-1'],
-    ['AGENT_HOLD_SECONDS', '31'],
-    ['AGENT_API_URL', ''],
-    ['AGENT_ROOT', ''],
-  ])('%s=%s is refused by name', (name, value) => {
-    expect(() => readAgentConfig({ ...agentEnvironment(plane, root), [name]: value })).toThrow(name);
-  });
-
-  it('plain http is refused', async () => {
-    await expect(startAgent({ AGENT_API_URL: 'http://127.0.0.1:1' })).rejects.toThrow('https');
-  });
-});
-
-describe('a fleet', () => {
-  it('is many agents of one process; a node of another secret only fails itself', async () => {
-    const fleet = await startAgents({
-      nodes: [
-        { nodeId: plane.nodeId, secret: plane.secret },
-        ...Array.from({ length: 9 }, () => ({ nodeId: randomUUID(), secret: 'wrong' })),
-      ],
-      apiUrl: plane.url,
-      caFile: plane.pki.INTERNAL_TLS_CA_FILE,
-      verifyKeyFile: plane.pki.TASK_VERIFY_KEY_FILE,
-      rootDirectory: path.join(plane.directory, 'fleet'),
-      gpuCount: 2,
-    });
-    try {
-      expect(createPublicKey(readFileSync(plane.pki.TASK_VERIFY_KEY_FILE)).asymmetricKeyType).toBe('ed25519');
-      await done(prepare());
-      await until('refused', () => fleet.agents.slice(1).every((agent) => agent.counters.pollErrors > 0));
-      expect(existsSync(path.join(fleet.rootOf(plane.nodeId), 'dev/gpu1.json'))).toBe(true);
-    } finally {
-      await fleet.stop();
-    }
   });
 });

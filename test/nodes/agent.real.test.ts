@@ -222,7 +222,10 @@ esac
       { slot: 1, pciAddress: '0000:ca:00.0' },
     ]);
     expect(await gpus.inspect([idle])).toEqual([{ processes: 0, residueBytes: 0 }]);
-    expect(await gpus.inspect([idle, busy])).toMatchObject([{}, { processes: 1, residueBytes: 40_960 * 1024 * 1024 }]);
+    expect(await gpus.inspect([idle, busy])).toMatchObject([
+      {},
+      { processes: 1, residueBytes: 40_960 * 1024 * 1024 },
+    ]);
     await gpus.reset([idle]);
     await expect(gpus.reset([idle, busy])).rejects.toMatchObject({ code: 'gpu_busy', retryable: true });
   });

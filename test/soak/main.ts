@@ -134,7 +134,12 @@ await runInteractive('soak', async ({ log, signal, onStop }) => {
   onStop(() => db.close());
   const driver = await ProductDriver.open(platform, { patient: true });
   onStop(() => driver.close());
-  const ending = AbortSignal.any([signal, AbortSignal.timeout(minutes * 60_000)]);
+  // Not AbortSignal.any over AbortSignal.timeout: Node 20 may collect the pair before it fires.
+  const end = new AbortController();
+  const timer = setTimeout(() => end.abort(), minutes * 60_000);
+  signal.addEventListener('abort', () => end.abort(), { once: true });
+  onStop(async () => clearTimeout(timer));
+  const ending = end.signal;
   const begun = performance.now();
   const running = await lifecycles(driver, concurrency, ending);
   const kills = killing(platform, Number(values['kill-every']), ending, log);

@@ -30,7 +30,10 @@ const contracts = [
   never(
     'zod-at-the-edges',
     'zod is for what is parsed (*.api.ts, *.events.ts, envelope.ts); workflows bundle the other files of contracts',
-    { path: '^contracts/', pathNot: ['\\.(api|events)\\.ts$', '^contracts/envelope\\.ts$', '^contracts/codegen/'] },
+    {
+      path: '^contracts/',
+      pathNot: ['\\.(api|events)\\.ts$', '^contracts/envelope\\.ts$', '^contracts/codegen/'],
+    },
     { path: npm('zod') },
   ),
   only(
@@ -72,7 +75,12 @@ const activities = [
     'activities-use-ports',
     'an activity imports contracts, stores and its own ports; adapters come in through its constructor',
     { path: `^activities/${domain}/` },
-    ['^contracts/(?!codegen/|generated/)', '^activities/$1/', '^db/', ...npm('@temporalio/(activity|common)')],
+    [
+      '^contracts/(?!codegen/|generated/)',
+      '^activities/$1/',
+      '^db/',
+      ...npm('@temporalio/(activity|common)'),
+    ],
   ),
   never(
     'adapters-know-no-product',
@@ -85,7 +93,13 @@ const activities = [
     'activities/platform is imported where processes are put together, and by tests',
     {
       path: '^[a-z]+/',
-      pathNot: ['^activities/platform/', apiRoots, '^workers/(main|compose)\\.ts$', '^workers/(relay|local)/', '^test/'],
+      pathNot: [
+        '^activities/platform/',
+        apiRoots,
+        '^workers/(main|compose)\\.ts$',
+        '^workers/(relay|local)/',
+        '^test/',
+      ],
     },
     { path: '^activities/platform/' },
   ),
@@ -179,6 +193,9 @@ module.exports = {
   options: {
     parser: 'swc',
     doNotFollow: { path: 'node_modules' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
   },
 };

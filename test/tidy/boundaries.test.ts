@@ -96,7 +96,11 @@ function plantedTree(): Record<string, string> {
     files[`node_modules/${name}/index.js`] = 'module.exports = {};\n';
   }
   const versions = Object.fromEntries(packages.map((name) => [name, '1.0.0']));
-  files['package.json'] = JSON.stringify({ name: 'planted', dependencies: versions, devDependencies: { vitest: '1.0.0' } });
+  files['package.json'] = JSON.stringify({
+    name: 'planted',
+    dependencies: versions,
+    devDependencies: { vitest: '1.0.0' },
+  });
   return files;
 }
 
@@ -106,7 +110,9 @@ describe('the import rules', () => {
     const { summary } = await inScratchTree(plantedTree(), async (folder) => {
       const config = path.join(root, 'test/tidy/boundaries.cjs');
       const script = 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs';
-      const run = await runTool(script, ['--config', config, '--output-type', 'json', ...folders], { cwd: folder });
+      const run = await runTool(script, ['--config', config, '--output-type', 'json', ...folders], {
+        cwd: folder,
+      });
       return reportSchema.parse(JSON.parse(run.stdout));
     });
     for (const [rule, from, to] of imports) {
@@ -115,6 +121,8 @@ describe('the import rules', () => {
       else expect(names, `${from} -> ${to}`).toContain(rule);
     }
     const proven = new Set(imports.map(([rule]) => rule));
-    expect(summary.ruleSetUsed.forbidden.map(({ name }) => name).filter((name) => !proven.has(name))).toEqual([]);
+    expect(summary.ruleSetUsed.forbidden.map(({ name }) => name).filter((name) => !proven.has(name))).toEqual(
+      [],
+    );
   });
 });

@@ -29,7 +29,8 @@ describe('the workflow bundle', () => {
   it('contains of ours what workflows may import, and nothing else', () => {
     const ours = modulesOf(code).filter((module) => !module.includes('node_modules'));
     expect(ours.length).toBeGreaterThan(3);
-    const allowed = /\/(workflows\/.*|contracts\/([a-z]+\/[a-z-]+\.(lifecycle|messages|guards|activities|waits|tasks)|ids|errors|queues))\.ts$/;
+    const allowed =
+      /\/(workflows\/.*|contracts\/([a-z]+\/[a-z-]+\.(lifecycle|messages|guards|activities|waits|tasks)|ids|errors|queues))\.ts$/;
     expect(ours.filter((module) => module.endsWith('.ts') && !allowed.test(module))).toEqual([]);
   });
 });

@@ -11,7 +11,13 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const gatesAtOnce = 2;
 
 /** Everything that prettier keeps in shape; generated files have their generator's. */
-const formatted = ['.', '!contracts/generated/**', '!db/migrations/meta/**', '!package-lock.json', '!**/*.golden.*'];
+const formatted = [
+  '.',
+  '!contracts/generated/**',
+  '!db/migrations/meta/**',
+  '!package-lock.json',
+  '!**/*.golden.*',
+];
 const folders = ['contracts', 'workflows', 'activities', 'api', 'workers', 'db', 'test'];
 /** Scripts in test/gates that a gate calls, and are none themselves. */
 const helperScripts: readonly string[] = ['oasdiff.sh'];
@@ -53,7 +59,11 @@ const gates: readonly Gate[] = [
     script: 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
     args: ['--config', 'test/tidy/boundaries.cjs', '--output-type', 'err', ...folders],
   },
-  { name: 'dead-code', script: 'node_modules/knip/bin/knip.js', args: ['--no-progress'] },
+  {
+    name: 'dead-code',
+    script: 'node_modules/knip/bin/knip.js',
+    args: ['--no-progress', '--no-config-hints'],
+  },
   ...contractGates,
 ];
 
@@ -102,7 +112,9 @@ if (names[0] === '--format') {
 } else {
   const unknown = names.filter((name) => !gates.some((gate) => gate.name === name));
   if (unknown.length > 0) {
-    process.stderr.write(`no gate ${unknown.join(', ')}; there are ${gates.map(({ name }) => name).join(', ')}\n`);
+    process.stderr.write(
+      `no gate ${unknown.join(', ')}; there are ${gates.map(({ name }) => name).join(', ')}\n`,
+    );
     process.exit(2);
   }
   const chosen = names.length === 0 ? gates : gates.filter((gate) => names.includes(gate.name));

@@ -65,7 +65,8 @@ describe.each(lifecycles)('lifecycle $stem', (row) => {
       const strange = ofStem.filter((file) => !allowed.includes(path.basename(file).split('.')[1] ?? ''));
       expect(strange, `suffixes of ${folder}`).toEqual([]);
     }
-    const perLifecycle = /\.(lifecycle|messages|guards|activities|events|api|workflow|schema|store|views|routes)\.ts$/;
+    const perLifecycle =
+      /\.(lifecycle|messages|guards|activities|events|api|workflow|schema|store|views|routes)\.ts$/;
     const found = Object.keys(suffixes)
       .flatMap((folder) => filesBelow(`${folder}/${row.domain}`, new RegExp(`^${row.stem}\\.`)))
       .filter((file) => perLifecycle.test(file));
@@ -103,7 +104,9 @@ describe.each(lifecycles)('lifecycle $stem', (row) => {
   });
 
   it('says in its docstring the state table of the contract', () => {
-    const said = [...docstringOf(workflowFile).matchAll(/^ +(\w+) -(\w+)-> (\w+)$/gm)].map(([line]) => line.trim());
+    const said = [...docstringOf(workflowFile).matchAll(/^ +(\w+) -(\w+)-> (\w+)$/gm)].map(([line]) =>
+      line.trim(),
+    );
     const contract = Object.entries(row.transitions).flatMap(([from, events]) =>
       Object.entries(events).map(([event, to]) => `${from} -${event}-> ${to}`),
     );
@@ -117,7 +120,10 @@ describe('the registry', () => {
   });
 
   it('has a row for every workflow and lifecycle file', () => {
-    const files = [...filesBelow('workflows', /\.workflow\.ts$/), ...filesBelow('contracts', /\.lifecycle\.ts$/)];
+    const files = [
+      ...filesBelow('workflows', /\.workflow\.ts$/),
+      ...filesBelow('contracts', /\.lifecycle\.ts$/),
+    ];
     expect(files.length).toBeGreaterThan(0);
     expect(files.filter((file) => !lifecycles.some((row) => row.files.includes(file)))).toEqual([]);
   });

@@ -26,7 +26,14 @@ const read = (file: string): string => readFileSync(path.join(root, file), 'utf8
 
 /** What is too long: `file`, or `file: function`, with its lines. */
 async function oversized(): Promise<ReadonlyMap<string, number>> {
-  const args = ['-c', 'test/tidy/size.json', '--format', 'json', '--ignore-pattern', 'contracts/generated/**'];
+  const args = [
+    '-c',
+    'test/tidy/size.json',
+    '--format',
+    'json',
+    '--ignore-pattern',
+    'contracts/generated/**',
+  ];
   const run = await runTool('node_modules/oxlint/bin/oxlint', [...args, ...codeFolders], { cwd: root });
   const { diagnostics } = reportSchema.parse(JSON.parse(run.stdout));
   const found = new Map<string, number>();
@@ -48,7 +55,9 @@ function exceptionsBefore(): Exceptions {
     execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   try {
     const changed = git('status', '--porcelain', '--', exceptionsFile).trim() !== '';
-    return exceptionsSchema.parse(JSON.parse(git('show', `${changed ? 'HEAD' : 'HEAD~1'}:${exceptionsFile}`)));
+    return exceptionsSchema.parse(
+      JSON.parse(git('show', `${changed ? 'HEAD' : 'HEAD~1'}:${exceptionsFile}`)),
+    );
   } catch {
     return exceptions;
   }

@@ -21,7 +21,8 @@ export function filesBelow(folder: string, ending: RegExp): readonly string[] {
 }
 
 /** Every TypeScript file of ours. */
-export const sourceFiles = (): readonly string[] => codeFolders.flatMap((folder) => filesBelow(folder, /\.ts$/));
+export const sourceFiles = (): readonly string[] =>
+  codeFolders.flatMap((folder) => filesBelow(folder, /\.ts$/));
 
 export interface Run {
   readonly code: number;
@@ -30,19 +31,31 @@ export interface Run {
 }
 
 /** Runs a package's script with this Node; a failing exit code is an answer, not an error. */
-export function runTool(script: string, args: readonly string[], options: { cwd: string; env?: NodeJS.ProcessEnv }): Promise<Run> {
+export function runTool(
+  script: string,
+  args: readonly string[],
+  options: { cwd: string; env?: NodeJS.ProcessEnv },
+): Promise<Run> {
   const limits = { maxBuffer: 64 * 1024 * 1024, encoding: 'utf8' } as const;
   return new Promise((resolve) => {
     const env = { ...process.env, ...options.env };
-    execFile(process.execPath, [path.join(root, script), ...args], { ...limits, cwd: options.cwd, env }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-      resolve({ code, stdout, stderr });
-    });
+    execFile(
+      process.execPath,
+      [path.join(root, script), ...args],
+      { ...limits, cwd: options.cwd, env },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+        resolve({ code, stdout, stderr });
+      },
+    );
   });
 }
 
 /** A scratch checkout with the given files, for planting offences; `work` gets its folder. */
-export async function inScratchTree<T>(files: Readonly<Record<string, string>>, work: (folder: string) => Promise<T>): Promise<T> {
+export async function inScratchTree<T>(
+  files: Readonly<Record<string, string>>,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
   const folder = mkdtempSync(path.join(tmpdir(), 'gpuaas-tidy-'));
   try {
     for (const [name, text] of Object.entries(files)) {

@@ -87,7 +87,13 @@ describe('the state table of an allocation', () => {
 
   it('ends in released and failed, and nowhere else', () => {
     expect(terminalAllocationStates).toEqual(['released', 'failed']);
-    expect(liveAllocationStates).toEqual(['requested', 'provisioning', 'active', 'releasing', 'release_failed']);
+    expect(liveAllocationStates).toEqual([
+      'requested',
+      'provisioning',
+      'active',
+      'releasing',
+      'release_failed',
+    ]);
     expect(allocationStates.filter(isTerminalAllocationState)).toEqual(terminalAllocationStates);
   });
 

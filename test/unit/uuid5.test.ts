@@ -24,7 +24,7 @@ describe('uuid5', () => {
   });
 
   it('never changes: ids of stored rows are made with it', () => {
-    expect(uuid5('allocation', 'x')).toBe(reference('10:allocation;1:x;'));
+    expect(uuid5('allocation', 'x')).toBe('515f9ad9-ae3c-5edd-b09f-402eec1589fe');
     expect(uuid5('event', 'a', 'b')).not.toBe(uuid5('event', 'ab'));
   });
 
@@ -36,7 +36,8 @@ describe('uuid5', () => {
         expect(isUuid(id)).toBe(true);
         expect(id).toMatch(/^.{14}5.{4}[89ab]/);
         expect(uuid5(...one)).toBe(id);
-        const bytes = (list: readonly string[]): string => JSON.stringify(list.map((part) => Buffer.from(part).toString('hex')));
+        const bytes = (list: readonly string[]): string =>
+          JSON.stringify(list.map((part) => Buffer.from(part).toString('hex')));
         if (bytes(one) !== bytes(other)) expect(uuid5(...other)).not.toBe(id);
       }),
     );

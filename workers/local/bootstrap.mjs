@@ -2,7 +2,7 @@
  * Runs a TypeScript entry file of this checkout: `node workers/local/bootstrap.mjs <entry.ts> [arguments]`.
  *
  * The only file that runs before the dependencies are there, so it is plain JavaScript and imports node: only. When
- * node_modules is missing, incomplete or of another package-lock.json it runs `npm ci` first. The entry then runs in
+ * node_modules is missing, incomplete or of another package-lock.json it installs them first. The entry then runs in
  * this very process: its signals, its terminal and its exit code are its own.
  */
 import { spawn } from 'node:child_process';
@@ -44,14 +44,18 @@ function whyInstall() {
     const found = present[name];
     if (found === undefined && (optional || peer || inBundle)) continue; // of another platform
     if (found === undefined) return `${name.replace(/^.*node_modules\//, '')} is not installed`;
-    if (found.version !== version) return `package-lock.json has another ${name.replace(/^.*node_modules\//, '')}`;
+    if (found.version !== version)
+      return `package-lock.json has another ${name.replace(/^.*node_modules\//, '')}`;
   }
   return undefined;
 }
 
 /** One install of a checkout at a time; the lock of a process that has ended is taken over. */
 async function withInstallLock(work) {
-  const file = path.join(tmpdir(), `gpuaas-install-${createHash('sha256').update(root).digest('hex').slice(0, 16)}`);
+  const file = path.join(
+    tmpdir(),
+    `gpuaas-install-${createHash('sha256').update(root).digest('hex').slice(0, 16)}`,
+  );
   for (;;) {
     try {
       const handle = openSync(file, 'wx', 0o600);
@@ -88,7 +92,16 @@ async function install(reason) {
   const elapsed = () => `${Math.round((performance.now() - startedAt) / 1000)} s`;
   const progress = setInterval(() => say(`still installing, ${elapsed()}`), progressIntervalMs);
   const npm = process.env.npm_execpath;
-  const flags = ['ci', '--loglevel=error', '--no-fund', '--no-audit', '--no-update-notifier'];
+  // Versions and hashes are those of package-lock.json, which is not rewritten. Not `npm ci`: it refuses a lock without
+  // the optional binaries of other platforms, and registries that mirror only some platforms cannot give them.
+  const flags = [
+    'install',
+    '--no-save',
+    '--loglevel=error',
+    '--no-fund',
+    '--no-audit',
+    '--no-update-notifier',
+  ];
   // Development tools are part of it, whatever NODE_ENV says. Output goes to stderr: stdout is the entry's.
   const [command, args] = npm?.endsWith('.js') ? [process.execPath, [npm, ...flags]] : ['npm', flags];
   const child = spawn(command, [...args, '--include=dev'], { cwd: root, stdio: ['ignore', 2, 2] });
@@ -97,7 +110,7 @@ async function install(reason) {
     child.once('exit', (exitCode, signal) => resolve(signal ?? exitCode));
   }).finally(() => clearInterval(progress));
   if (code !== 0) {
-    say(`npm ci failed (${code}) after ${elapsed()}`);
+    say(`npm install failed (${code}) after ${elapsed()}`);
     process.exit(1);
   }
   say(`installed after ${elapsed()}`);

@@ -2,8 +2,8 @@
  * `npm run demo`: one allocation from request to release, through the public API only, on the real stack with a simulated
  * node. Prints what it did and what it found; ends with nothing left running.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectNats } from '../../activities/platform/nats.ts';
@@ -175,14 +175,10 @@ async function showTimeline(user: ApiClient, id: string): Promise<void> {
   }
 }
 
-/** A key pair of this run; the private half is thrown away. */
+/** The public half of a key pair of this run, as OpenSSH writes it; the private half is thrown away. */
 function newPublicKey(): string {
-  const file = path.join('/tmp', `gpuaas-demo-key-${process.pid}`);
-  try {
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'demo', '-f', file]);
-    return readFileSync(`${file}.pub`, 'utf8').trim();
-  } finally {
-    rmSync(file, { force: true });
-    rmSync(`${file}.pub`, { force: true });
-  }
+  const { x = '' } = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' });
+  const field = (bytes: Buffer) => Buffer.concat([Buffer.from([0, 0, 0, bytes.length]), bytes]);
+  const blob = Buffer.concat([field(Buffer.from('ssh-ed25519')), field(Buffer.from(x, 'base64url'))]);
+  return `ssh-ed25519 ${blob.toString('base64')} demo`;
 }

@@ -23,8 +23,10 @@ export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (params, context) =
   for (const [index, { pciAddress: where }] of gpus.entries()) {
     const bytes = before[index]?.residueBytes ?? 0;
     const left = after[index];
-    if (bytes > 0) findings.push({ kind: 'gpu_memory_residue', where, bytes, cleared: left?.residueBytes === 0 });
-    if (left !== undefined && left.processes > 0) findings.push({ kind: 'gpu_processes', where, count: left.processes });
+    if (bytes > 0)
+      findings.push({ kind: 'gpu_memory_residue', where, bytes, cleared: left?.residueBytes === 0 });
+    if (left !== undefined && left.processes > 0)
+      findings.push({ kind: 'gpu_processes', where, count: left.processes });
   }
   return {
     task_type: 'node.gpu_scrub',
@@ -32,10 +34,10 @@ export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (params, context) =
     scrubbed: after.every((gpu) => gpu.residueBytes === 0 && gpu.processes === 0),
     findings: findings.map((finding) => ({ ...finding })),
     proof: {
- mode: params.mode,
- gpus_examined: gpus.length,
- gpus_reset: resets.length,
- containers_removed: containersRemoved,
- },
+      mode: params.mode,
+      gpus_examined: gpus.length,
+      gpus_reset: resets.length,
+      containers_removed: containersRemoved,
+    },
   };
 };

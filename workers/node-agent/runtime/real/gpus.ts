@@ -60,7 +60,8 @@ export function createRealGpus(declared: number | undefined): Gpus {
       const apps = await query('--query-compute-apps=gpu_bus_id,pid');
       return gpus.map(({ pciAddress }) => {
         const used = Number(memory.find(([bus]) => addressOf(bus ?? '') === pciAddress)?.[1]);
-        if (!Number.isFinite(used)) throw transient('gpu_unreadable', `the GPU at ${pciAddress} does not tell its memory`);
+        if (!Number.isFinite(used))
+          throw transient('gpu_unreadable', `the GPU at ${pciAddress} does not tell its memory`);
         const processes = apps.filter(([bus]) => addressOf(bus ?? '') === pciAddress).length;
         return { processes, residueBytes: used > DRIVER_MIB ? used * MIB : 0 };
       });

@@ -1,4 +1,13 @@
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { systemCode } from '../../failure.ts';
 import { parseJson } from '../../protocol/verify.ts';
 
@@ -18,12 +27,32 @@ function ifThere<T, F>(read: () => T, fallback: F): T | F {
   }
 }
 
-export const readText = (file: string): string | undefined => ifThere(() => readFileSync(file, 'utf8'), undefined);
+export const readText = (file: string): string | undefined =>
+  ifThere(() => readFileSync(file, 'utf8'), undefined);
 
 /** Replaces a file as a whole: a reader never sees half of it. */
 export function replaceFile(file: string, text: string): void {
   writeFileSync(`${file}.new`, text);
   renameSync(`${file}.new`, file);
+}
+
+/** Bytes that a JSON object is filled up to, with spaces. */
+const RECORD_BYTES = 256;
+
+/**
+ * Writes a JSON object. One of the usual size goes over the old one with a single write: a file system flushes a file
+ * that is renamed over another, and this is done often.
+ */
+export function writeObject(file: string, value: object): void {
+  const text = `${JSON.stringify(value).padEnd(RECORD_BYTES - 1)}\n`;
+  const length = ifThere(() => statSync(file).size, undefined);
+  if (length !== RECORD_BYTES || Buffer.byteLength(text) !== RECORD_BYTES) return replaceFile(file, text);
+  const handle = openSync(file, 'r+');
+  try {
+    writeSync(handle, text, 0);
+  } finally {
+    closeSync(handle);
+  }
 }
 
 /** The JSON object in a file; undefined when there is no file or no object in it. */

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { permanent, transient } from '../../failure.ts';
 import { readZeros, writeZeros } from '../block-device.ts';
 import type { BlockDevices, Containers, Gpu, Gpus, Mounts, Processes } from '../runtime.ts';
-import { jsonNames, namesIn, numbersOf, readObject, readText, replaceFile } from './files.ts';
+import { jsonNames, namesIn, numbersOf, readObject, readText, replaceFile, writeObject } from './files.ts';
 
 /** What a simulated GPU keeps in memory of an allocation, in bytes. */
 const RESIDUE_BYTES = 16 * 1024 ** 3;
@@ -47,8 +47,7 @@ function readGpu(root: string, slot: number): GpuFile {
   };
 }
 
-const writeGpu = (root: string, gpu: GpuFile): void =>
-  replaceFile(gpuFile(root, gpu.slot), `${JSON.stringify(gpu)}\n`);
+const writeGpu = (root: string, gpu: GpuFile): void => writeObject(gpuFile(root, gpu.slot), gpu);
 
 const slotsOf = (root: string): number[] =>
   jsonNames(path.join(root, 'dev')).flatMap((name) => {
@@ -74,7 +73,8 @@ export function createSimulatedGpus(root: string): Gpus {
     reset(gpus) {
       const files = read(gpus);
       const busy = files.find((file) => file.processes.length > 0);
-      if (busy !== undefined) return Promise.reject(transient('gpu_busy', `processes use the GPU at ${busy.pci_address}`));
+      if (busy !== undefined)
+        return Promise.reject(transient('gpu_busy', `processes use the GPU at ${busy.pci_address}`));
       for (const file of files) {
         const untouched = !file.memory_residue && file.allocation_id === null;
         if (!untouched) writeGpu(root, { ...file, memory_residue: false, allocation_id: null });

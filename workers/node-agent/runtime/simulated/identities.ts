@@ -23,7 +23,10 @@ export function createSimulatedIdentities(root: string): Identities {
     groups: () => Promise.resolve(parseGroup(readText(group) ?? '')),
     addGroup: ({ name, gid }) => edit(group, (lines) => [...without(name)(lines), `${name}:x:${gid}:`]),
     addUser: ({ username, uid, gid, home }) =>
-      edit(passwd, (lines) => [...without(username)(lines), `${username}:x:${uid}:${gid}::${home}:/bin/bash`]),
+      edit(passwd, (lines) => [
+        ...without(username)(lines),
+        `${username}:x:${uid}:${gid}::${home}:/bin/bash`,
+      ]),
     lockUser: (username) =>
       edit(passwd, (lines) => lines.map((line) => (line.startsWith(`${username}:`) ? expelled(line) : line))),
     removeUser: (username) => edit(passwd, without(username)),

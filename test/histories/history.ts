@@ -1,0 +1,47 @@
+/** Histories as files. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const historyFolder = fileURLToPath(new URL('./allocation/', import.meta.url));
+
+/** A history as the engine's own tools write it. */
+export type HistoryJson = Readonly<Record<string, unknown>>;
+
+/** Every kept history, oldest version first. */
+export function keptHistories(): { readonly name: string; readonly history: HistoryJson }[] {
+  return readdirSync(historyFolder)
+    .filter((name) => name.endsWith('.json'))
+    .sort()
+    .map((name) => ({
+      name,
+      history: JSON.parse(readFileSync(path.join(historyFolder, name), 'utf8')) as HistoryJson,
+    }));
+}
+
+/** Everything that somebody who holds the history can read in it: its own text, and its payloads decoded. */
+export function readableText(history: unknown): string {
+  const texts: string[] = [];
+  const visit = (value: unknown): void => {
+    if (typeof value === 'string') texts.push(value, Buffer.from(value, 'base64').toString('utf8'));
+    else if (typeof value === 'object' && value !== null) for (const inner of Object.values(value)) visit(inner);
+  };
+  visit(history);
+  return texts.join('\n');
+}
+
+/** What no history may hold: keys, names, places of a tenant, credentials, statements. */
+const forbidden: readonly (readonly [string, RegExp])[] = [
+  ['an SSH key', /ssh-(ed25519|rsa)|ecdsa-sha2|AAAAC3NzaC1/],
+  ['a user name', /dev-user|dev-admin|peer-user|@gpuaas\.local/],
+  ['a home', /\/home\/|\/scratch\//],
+  ['a token', /eyJ[\w-]+\.[\w-]+\.[\w-]+|Bearer /],
+  ['a secret', /agent_secret|password|PRIVATE KEY/],
+  ['a statement', /Failed query|insert into|select "/i],
+];
+
+/** Names of what a history should not tell. */
+export const secretsIn = (history: unknown): string[] => {
+  const text = readableText(history);
+  return forbidden.filter(([, pattern]) => pattern.test(text)).map(([what]) => what);
+};

@@ -1,0 +1,56 @@
+/**
+ * Records the histories that replay is tested with: `node --import tsx test/histories/record.ts [scenario…]`. A file that
+ * is there is never written again: a new recording gets the next version.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
+import { startLab, until, type Lab } from '../harness/lab.ts';
+import { historyFolder, secretsIn, type HistoryJson } from './history.ts';
+import { scenarios, type Scenario } from './scenarios.ts';
+
+const names = process.argv.slice(2);
+const wanted = Object.entries(scenarios).filter(([name]) => names.length === 0 || names.includes(name));
+const lab = await startLab({ nodes: wanted.map(([name]) => name) });
+try {
+  await registerKey(lab);
+  for (const [name, scenario] of wanted) await record(name, scenario);
+} finally {
+  await lab.stop();
+}
+
+async function record(name: string, scenario: Scenario): Promise<void> {
+  const id = await scenario(lab, name);
+  const handle = lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id)));
+  await until('the run has ended', async () => (await handle.describe()).status.name !== 'RUNNING');
+  const history = historyToJSON(await handle.fetchHistory()) as unknown as HistoryJson;
+  const secrets = secretsIn(history);
+  if (secrets.length > 0) throw new Error(`the history of ${name} holds ${secrets.join(', ')}`);
+  const file = nextFile(name);
+  writeFileSync(file, `${JSON.stringify(history, undefined, 1)}\n`, { flag: 'wx' });
+  process.stdout.write(`${path.relative(process.cwd(), file)}\n`);
+}
+
+function nextFile(name: string): string {
+  for (let version = 1; ; version += 1) {
+    const file = path.join(historyFolder, `${name}.v${version}.json`);
+    if (!existsSync(file)) return file;
+  }
+}
+
+/** A user without a key would prove nothing about keys. */
+async function registerKey({ request }: Lab): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'gpuaas-key-'));
+  try {
+    const file = path.join(folder, 'key');
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'recorded', '-f', file]);
+    const body = { name: 'recorded', public_key: readFileSync(`${file}.pub`, 'utf8').trim() };
+    const answer = await request('POST', '/api/v1/ssh-keys', { as: 'dev-user', body });
+    if (answer.status !== 201) throw new Error(`registering a key answered ${answer.status}`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,65 @@
+/** The lives whose histories are kept, one for each way through the workflow. */
+import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
+import { createSurely, lives, nodeOfSku, releaseSurely } from '../allocations/lives.ts';
+import { allocationIdOf, until, type Lab } from '../harness/lab.ts';
+
+/** Leads one allocation through; resolves to its id when its last run has ended. */
+export type Scenario = (lab: Lab, sku: string) => Promise<string>;
+
+const idOf = async (life: Promise<{ readonly expectation: { readonly id: string } }>): Promise<string> =>
+  (await life).expectation.id;
+
+const releaseInProvisioning: Scenario = async (lab, sku) => {
+  nodeOfSku(lab, sku).faults([{ kind: 'node.allocation_prepare', behaviour: 'hang' }]);
+  const id = await createSurely(lab, sku);
+  await lab.untilState(id, 'provisioning');
+  await releaseSurely(lab, id);
+  await lab.untilState(id, 'released');
+  return id;
+};
+
+const releaseFailedThenForced: Scenario = async (lab, sku) => {
+  const id = await createSurely(lab, sku);
+  await lab.untilState(id, 'active');
+  nodeOfSku(lab, sku).faults([{ kind: 'node.gpu_scrub', behaviour: 'fail_permanent' }]);
+  await releaseSurely(lab, id);
+  await lab.untilState(id, 'release_failed');
+  await releaseSurely(lab, id, 'forceRelease');
+  await lab.untilState(id, 'released');
+  return id;
+};
+
+const cancelled: Scenario = async (lab, sku) => {
+  const id = await createSurely(lab, sku);
+  await lab.untilState(id, 'active');
+  await lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id))).cancel();
+  await lab.untilState(id, 'released');
+  return id;
+};
+
+/** Two that the API both lets through to one node: the one that comes second is refused by its run. */
+const refusedAdmission: Scenario = async (lab, sku) => {
+  const keys = ['refused-1', 'refused-2'].map((key) => `${key}-${sku}`);
+  const ids = keys.map((key) => allocationIdOf('dev-user', key));
+  const held = ids.map((id) => lab.faults.hold(id, { activity: 'admitAllocation' }));
+  const answers = keys.map((key) => lab.create({ sku, key }));
+  await until('both wait for admission', () => held.every((one) => one.rule.struck()));
+  for (const one of held) one.letGo();
+  const refused = (await Promise.all(answers)).find((answer) => answer.status === 409);
+  const admitted = ids.find((id) => id !== refused?.id);
+  if (refused === undefined || admitted === undefined) throw new Error('nobody was refused');
+  await lab.untilState(admitted, 'active');
+  await releaseSurely(lab, admitted);
+  await lab.untilState(admitted, 'released');
+  return refused.id;
+};
+
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  happy: (lab, sku) => idOf(lives.plain(lab, sku, undefined)),
+  'release-in-provisioning': releaseInProvisioning,
+  'provision-failure': (lab, sku) => idOf(lives.provisionFails(lab, sku, undefined)),
+  'release-failed-forced': releaseFailedThenForced,
+  resumed: (lab, sku) => idOf(lives.resumed(lab, sku, undefined)),
+  cancelled,
+  'refused-admission': refusedAdmission,
+};
