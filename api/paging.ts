@@ -51,7 +51,9 @@ export function pageAnswer<T>(
   const items = rows.slice(0, limit);
   const last = items.at(-1);
   const more = rows.length > limit && last !== undefined;
-  const parts = more ? position(last).map((part) => (part instanceof Date ? part.getTime() : part)) : undefined;
+  const parts = more
+    ? position(last).map((part) => (part instanceof Date ? part.getTime() : part))
+    : undefined;
   const nextCursor = parts === undefined ? null : Buffer.from(JSON.stringify(parts)).toString('base64url');
   return { status: 200, body: { items, next_cursor: nextCursor } };
 }

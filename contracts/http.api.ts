@@ -52,7 +52,9 @@ export const lineOfText = (maxChars: number) =>
   z
     .string()
     .regex(lineOfTextPattern)
-    .refine((text) => [...text].length <= maxChars, { error: `Too long: at most ${maxChars} characters` })
+    .refine((text) => Array.from(text).length <= maxChars, {
+      error: `Too long: at most ${maxChars} characters`,
+    })
     .meta({ minLength: 1, maxLength: maxChars })
     .trim();
 

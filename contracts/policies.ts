@@ -30,7 +30,11 @@ export const policies = {
   'allocation.refund_window_days': int(30, 'Days in which a payment may be refunded.'),
   'rate_limit.api_requests_per_minute': int(120, 'Requests per user and minute.', 1),
   'rate_limit.terminal_token_requests_per_minute': int(10, 'Terminal tokens per user and minute.', 1),
-  'rate_limit.financial_requests_per_minute': int(30, 'Payment, refund and balance requests per user and minute.', 1),
+  'rate_limit.financial_requests_per_minute': int(
+    30,
+    'Payment, refund and balance requests per user and minute.',
+    1,
+  ),
   'rate_limit.admin_overview_requests_per_minute': int(600, 'Admin overview polls per user and minute.', 1),
   'terminal.session_max_ttl_seconds': int(14_400, 'Longest terminal session.', 300, 86_400),
   'notification.low_balance_enabled': bool(true, 'Whether low-balance alerts are sent.'),
@@ -44,9 +48,24 @@ export const policies = {
   },
   'maas.enabled': bool(false, 'Whether MAAS deploys and releases nodes.'),
   // D-0003
-  'allocation.task_timeout_seconds': int(600, 'Time that a node has for one task before it counts as away.', 1, 86_400),
-  'allocation.task_attempts': int(5, 'Attempts of a node task that the node itself reports as failed.', 1, 100),
-  'allocation.task_retry_milliseconds': int(1000, 'First pause between two attempts; doubles up to 30 s.', 1, 60_000),
+  'allocation.task_timeout_seconds': int(
+    600,
+    'Time that a node has for one task before it counts as away.',
+    1,
+    86_400,
+  ),
+  'allocation.task_attempts': int(
+    5,
+    'Attempts of a node task that the node itself reports as failed.',
+    1,
+    100,
+  ),
+  'allocation.task_retry_milliseconds': int(
+    1000,
+    'First pause between two attempts; doubles up to 30 s.',
+    1,
+    60_000,
+  ),
   'node.offline_after_seconds': int(60, 'Silence after which a node gets no new tenant.', 1, 86_400),
 } as const satisfies Record<string, PolicyDeclaration>;
 
@@ -70,10 +89,12 @@ export function policyViolation(key: PolicyKey, value: unknown): string | undefi
   const declared: PolicyDeclaration = policies[key];
   if (declared.type === 'bool') return typeof value === 'boolean' ? undefined : 'must be true or false';
   if (declared.type === 'string') {
-    const fits = typeof value === 'string' && (declared.values === undefined || declared.values.includes(value));
+    const fits =
+      typeof value === 'string' && (declared.values === undefined || declared.values.includes(value));
     return fits ? undefined : `must be one of ${declared.values?.join(', ')}`;
   }
   const { minimum = 0, maximum = Number.MAX_SAFE_INTEGER } = declared;
-  const fits = typeof value === 'number' && Number.isSafeInteger(value) && value >= minimum && value <= maximum;
+  const fits =
+    typeof value === 'number' && Number.isSafeInteger(value) && value >= minimum && value <= maximum;
   return fits ? undefined : `must be an integer from ${minimum} to ${maximum}`;
 }

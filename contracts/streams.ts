@@ -44,7 +44,6 @@ export const streams = [
   },
 ] as const satisfies readonly StreamDeclaration[];
 
-
 /** Limits in an environment; all but production have a single server. */
 export const streamLimits = (stream: StreamDeclaration, environment: StreamEnvironment): StreamLimits =>
   stream.limits[environment === 'production' ? 'production' : 'single'];

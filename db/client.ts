@@ -37,7 +37,8 @@ const maxPreparedStatements = 300;
 function prepareStatements(client: pg.PoolClient): void {
   const query = client.query.bind(client) as (...given: unknown[]) => unknown;
   const named = (config: unknown, values: unknown, ...rest: unknown[]): unknown => {
-    if (typeof config !== 'object' || config === null || !('text' in config)) return query(config, values, ...rest);
+    if (typeof config !== 'object' || config === null || !('text' in config))
+      return query(config, values, ...rest);
     const text = String(config.text);
     const mayPrepare = Array.isArray(values) && values.length > 0;
     let name = statementNames.get(text);
@@ -104,7 +105,8 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return unavailable.test(state);
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    if (/Connection terminated|timeout exceeded when trying to connect|Client was closed/.test(at.message)) return true;
+    if (/Connection terminated|timeout exceeded when trying to connect|Client was closed/.test(at.message))
+      return true;
   }
   return false;
 }

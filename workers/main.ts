@@ -3,7 +3,13 @@
  * provisioning queue brings its reconcilers along.
  */
 import type { Client } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkflowBundleOption,
+} from '@temporalio/worker';
 import { createLogger } from '../activities/platform/logging.ts';
 import { openRedis } from '../activities/platform/redis.ts';
 import { openTemporal } from '../activities/platform/temporal.ts';
@@ -64,7 +70,9 @@ async function main(): Promise<void> {
   });
   const parts = { db, redis, policies: createPolicyReader(db.q) };
   const workflowBundle: WorkflowBundleOption =
-    env.WORKFLOW_BUNDLE_FILE === undefined ? await buildWorkflowBundle() : { codePath: env.WORKFLOW_BUNDLE_FILE };
+    env.WORKFLOW_BUNDLE_FILE === undefined
+      ? await buildWorkflowBundle()
+      : { codePath: env.WORKFLOW_BUNDLE_FILE };
   const workers = await Promise.all(
     env.WORKER_QUEUES.map((queue) => createWorker(queue, { env, connection, workflowBundle, parts })),
   );
@@ -92,7 +100,10 @@ const activitiesOf: Record<TaskQueue, (parts: WorkerParts['parts']) => object> =
   provisioning: provisioningActivities,
 };
 
-function createWorker(queue: TaskQueue, { env, connection, workflowBundle, parts }: WorkerParts): Promise<Worker> {
+function createWorker(
+  queue: TaskQueue,
+  { env, connection, workflowBundle, parts }: WorkerParts,
+): Promise<Worker> {
   return Worker.create({
     connection,
     namespace: env.TEMPORAL_NAMESPACE,

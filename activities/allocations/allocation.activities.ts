@@ -18,6 +18,7 @@ import type {
   ReleaseCommand,
   TaskBudgets,
 } from '../../contracts/allocations/allocation.messages.ts';
+import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
 import type { ErrorCode } from '../../contracts/errors.ts';
 import { asId, type AllocationId } from '../../contracts/ids.ts';
 import {
@@ -25,35 +26,15 @@ import {
   findAllocation,
   insertAllocation,
   moveAllocation,
-  type AllocationRow,
 } from '../../db/allocations/allocation.store.ts';
+import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import { allocationView } from '../../db/allocations/allocation.views.ts';
-import { sqlState, type Database, type Tx } from '../../db/client.ts';
+import { sqlState, type Tx } from '../../db/client.ts';
 import { decideOperation, lockOperation, openOperationsOf } from '../../db/ops/operation.store.ts';
 import { SecondWriterError } from '../../db/timeline.ts';
 import { publishRequested, publishTransition } from './allocation.outbox.ts';
-import type {
-  AuditPort,
-  CatalogPort,
-  FundsPort,
-  IdentityPort,
-  PlacementPort,
-  PolicyPort,
-  WakePort,
-} from './allocation.ports.ts';
-import { OutdatedTaskError, nodeTaskDispatcher, type NodeTaskPort } from './allocation.tasks.ts';
-
-export interface AllocationActivityDeps {
-  readonly db: Database;
-  readonly identity: IdentityPort;
-  readonly catalog: CatalogPort;
-  readonly placements: PlacementPort;
-  readonly funds: FundsPort;
-  readonly policies: PolicyPort;
-  readonly audit: AuditPort;
-  readonly tasks: NodeTaskPort;
-  readonly wake: WakePort;
-}
+import type { AllocationActivityDeps } from './allocation.ports.ts';
+import { OutdatedTaskError, nodeTaskDispatcher } from './allocation.tasks.ts';
 
 export function createAllocationActivities(
   deps: AllocationActivityDeps,
@@ -92,8 +73,15 @@ export function createAllocationActivities(
       return result;
     },
 
-    refuseCommand({ command, outcome }) {
-      return guarded(() => decideOperation(db.q, command.operationId, outcome));
+    refuseCommand({ allocationId, command }) {
+      return guarded(async () => {
+        const row = await findAllocation(db.q, allocationId);
+        if (row === undefined) throw defect(`allocation ${allocationId} has no row`);
+        const code = releaseRefusal(row.state, command.command);
+        return code === undefined
+          ? null
+          : decideOperation(db.q, command.operationId, { kind: 'refused', code });
+      });
     },
 
     async runNodeTask({ task, transition }) {
@@ -175,7 +163,8 @@ async function applyTransition(
 ): Promise<TransitionResult> {
   const { command } = order;
   const operation = command === null ? undefined : await lockOperation(tx, command.operationId);
-  const written = operation?.outcome == null ? await moveAllocation(tx, order) : await repeatOf(tx, order);
+  const written = operation?.outcome == null ? await moveOrStale(tx, order) : await repeatOf(tx, order);
+  if (written === 'stale') return { kind: 'stale' };
   if (written === null)
     return { kind: 'answered', outcome: operation?.outcome ?? { kind: 'accepted', state: order.to } };
   const { row } = written;
@@ -197,6 +186,23 @@ async function applyTransition(
   if (command !== null)
     await decideOperation(tx, command.operationId, { kind: 'accepted', state: row.state });
   return { kind: 'done', version: row.version, state: row.state };
+}
+
+/**
+ * A wish may meet a row that is ahead: a workflow task was lost after its transition had committed, and the wish came
+ * before that transition in the next one. For every other event a row that is ahead means a second writer.
+ */
+async function moveOrStale(
+  tx: Tx,
+  order: TransitionOrder,
+): Promise<Awaited<ReturnType<typeof moveAllocation>> | 'stale'> {
+  try {
+    return await moveAllocation(tx, order);
+  } catch (error) {
+    const wish = order.event === 'release_requested' || order.event === 'force_release_requested';
+    if (wish && error instanceof SecondWriterError) return 'stale';
+    throw error;
+  }
 }
 
 /** The command has its outcome: either this very order wrote it (a lost attempt), or an earlier run did. */

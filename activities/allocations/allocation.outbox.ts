@@ -9,7 +9,7 @@ import {
   releasingCompleted,
   releasingRequested,
 } from '../../contracts/allocations/allocation.events.ts';
-import type { AllocationRow } from '../../db/allocations/allocation.store.ts';
+import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import type { Tx } from '../../db/client.ts';
 import { publish } from '../../db/outbox.ts';
 

@@ -6,7 +6,8 @@ import type { ErrorCode } from '../../contracts/errors.ts';
 import type { TaskBudgets } from '../../contracts/allocations/allocation.messages.ts';
 import type { AllocationRequest } from '../../contracts/allocations/allocation.messages.ts';
 import type { AuditEntry } from '../../db/audit.ts';
-import type { Queryable, Tx } from '../../db/client.ts';
+import type { Database, Queryable, Tx } from '../../db/client.ts';
+import type { NewNodeTask, NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 
 export interface IdentityPort {
   /** Locks the user's row until the transaction ends, so that two admissions of one user follow each other. */
@@ -56,4 +57,26 @@ export interface AuditPort {
 export interface WakePort {
   node(nodeId: string): void;
   relay(aggregateId: string): void;
+}
+
+export interface NodeTaskPort {
+  findTaskOfActivity(
+    tx: Tx,
+    at: { workflowId: string; runId: string; activityId: string },
+    attempt: number,
+  ): Promise<NodeTaskRow | undefined>;
+  insertTask(tx: Tx, task: NewNodeTask, params: Record<string, unknown>): Promise<NodeTaskRow>;
+  supersedeOpenTasks(tx: Tx, allocationId: string): Promise<void>;
+}
+
+export interface AllocationActivityDeps {
+  readonly db: Database;
+  readonly identity: IdentityPort;
+  readonly catalog: CatalogPort;
+  readonly placements: PlacementPort;
+  readonly funds: FundsPort;
+  readonly policies: PolicyPort;
+  readonly audit: AuditPort;
+  readonly tasks: NodeTaskPort;
+  readonly wake: WakePort;
 }

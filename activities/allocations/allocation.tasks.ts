@@ -8,18 +8,7 @@ import type {
 } from '../../contracts/nodes/node-task.tasks.ts';
 import { findAllocation, noteWait } from '../../db/allocations/allocation.store.ts';
 import type { Tx } from '../../db/client.ts';
-import type { NewNodeTask, NodeTaskRow } from '../../db/nodes/node-task.store.ts';
-import type { AllocationActivityDeps } from './allocation.activities.ts';
-
-export interface NodeTaskPort {
-  findTaskOfActivity(
-    tx: Tx,
-    at: { workflowId: string; runId: string; activityId: string },
-    attempt: number,
-  ): Promise<NodeTaskRow | undefined>;
-  insertTask(tx: Tx, task: NewNodeTask, params: Record<string, unknown>): Promise<NodeTaskRow>;
-  supersedeOpenTasks(tx: Tx, allocationId: string): Promise<void>;
-}
+import type { AllocationActivityDeps } from './allocation.ports.ts';
 
 interface DispatchAt {
   readonly workflowId: string;
@@ -83,7 +72,8 @@ async function buildParams(
   const row = await findAllocation(tx, task.allocationId);
   if (row === undefined) throw new Error(`allocation ${task.allocationId} has no row`);
   const open = task.kind === 'node.allocation_prepare' ? statesToPrepare : statesToClean;
-  if (!open.includes(row.state)) throw new OutdatedTaskError(`${task.kind} comes too late: ${row.id} is ${row.state}`);
+  if (!open.includes(row.state))
+    throw new OutdatedTaskError(`${task.kind} comes too late: ${row.id} is ${row.state}`);
   const access = await deps.identity.accessOf(tx, row.userId);
   const paths = tenantPaths(access.username, row.id);
   const base = { allocation_id: row.id, reason: task.reason };

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { explainSchema } from '../../contracts/allocations/allocation.api.ts';
 import { allocationWorkflowId, asId, type AllocationId } from '../../contracts/ids.ts';
-import type { AllocationRow } from '../../db/allocations/allocation.store.ts';
+import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import { latestTask } from '../../db/allocations/allocation.views.ts';
 import type { ApiDeps } from '../deps.ts';
 

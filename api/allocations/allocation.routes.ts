@@ -17,7 +17,7 @@ import type {
 import { CodedError, type ErrorCode } from '../../contracts/errors.ts';
 import { asId, type AllocationId, type OperationId } from '../../contracts/ids.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
-import type { AllocationRow } from '../../db/allocations/allocation.store.ts';
+import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import {
   getAllocationView,
   listAllocationViews,

@@ -8,7 +8,8 @@ import {
 } from '@temporalio/client';
 import type { NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
 import { assertNoConnectionHeld, type Database } from '../../db/client.ts';
-import { markCompleted, type NodeTaskRow } from '../../db/nodes/node-task.store.ts';
+import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
+import { markCompleted } from '../../db/nodes/node-task.store.ts';
 
 type TaskOfActivity = Pick<NodeTaskRow, 'id' | 'workflowId' | 'runId' | 'activityId'>;
 

@@ -8,13 +8,8 @@ import type { NodeId } from '../../contracts/ids.ts';
 import { assertNoConnectionHeld, type Tx } from '../../db/client.ts';
 import { readNow } from '../../db/clock.ts';
 import { recordContact } from '../../db/nodes/node-contact.store.ts';
-import {
-  lockTask,
-  offerTasks,
-  runningTasks,
-  storeVerdict,
-  type NodeTaskRow,
-} from '../../db/nodes/node-task.store.ts';
+import { lockTask, offerTasks, runningTasks, storeVerdict } from '../../db/nodes/node-task.store.ts';
+import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 import type { ApiDeps } from '../deps.ts';
 import { route, type Route } from '../route.ts';
 import { completeActivity, createHeartbeats } from './node-task.commands.ts';

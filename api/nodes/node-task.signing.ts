@@ -5,7 +5,7 @@ import {
   type NodeTask,
   type signedNodeTaskSchema,
 } from '../../contracts/nodes/node-task.api.ts';
-import type { NodeTaskRow } from '../../db/nodes/node-task.store.ts';
+import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 
 /** The task as it travels: exact bytes and their Ed25519 signature. */
 export function signTask(row: NodeTaskRow, key: KeyObject): z.infer<typeof signedNodeTaskSchema> {

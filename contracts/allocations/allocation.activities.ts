@@ -32,10 +32,14 @@ export interface TransitionOrder {
   readonly provenClean: boolean;
 }
 
-/** `answered`: the command had its outcome already (an earlier run acted on it); the row was not touched. */
+/**
+ * `answered`: the command had its outcome already (an earlier run acted on it). `stale`: the row is ahead of what the run
+ * knows, because a workflow task was lost after its transition had committed. Neither touched the row.
+ */
 export type TransitionResult =
   | { readonly kind: 'done'; readonly version: number; readonly state: AllocationState }
-  | { readonly kind: 'answered'; readonly outcome: OperationOutcome };
+  | { readonly kind: 'answered'; readonly outcome: OperationOutcome }
+  | { readonly kind: 'stale' };
 
 /** Run as local activities: short, idempotent Postgres writes. */
 export interface AllocationLocalActivities {
@@ -49,16 +53,21 @@ export interface AllocationLocalActivities {
   }>;
   /** The only writer of `allocations.state`, with timeline, outbox, audit and the command's outcome. */
   transitionAllocation(order: TransitionOrder): Promise<TransitionResult>;
-  /** Stores a refusal under the command's operation. Returns what the operation says (the first writer wins). */
+  /**
+   * Refuses a command for the state that the row has, and stores that under its operation (the first writer wins).
+   * @returns what the operation says; null when the row would take the command: the run knows an older state.
+   */
   refuseCommand(input: {
     readonly allocationId: AllocationId;
     readonly command: ReleaseCommand;
-    readonly outcome: OperationOutcome;
-  }): Promise<OperationOutcome>;
+  }): Promise<OperationOutcome | null>;
 }
 
 /** Asynchronous activities, completed by the node's result. */
 export interface NodeTaskActivities {
   /** Upserts the task's row (with the transition of the phase, if any), wakes the node, completes later. */
-  runNodeTask(input: { readonly task: NodeTaskRequest; readonly transition?: TransitionOrder }): Promise<NodeTaskVerdict>;
+  runNodeTask(input: {
+    readonly task: NodeTaskRequest;
+    readonly transition?: TransitionOrder;
+  }): Promise<NodeTaskVerdict>;
 }

@@ -49,7 +49,10 @@ export type AllocationEvent = (typeof allocationEvents)[number];
 export const allocationStates = Object.keys(allocationTransitions) as [AllocationState, ...AllocationState[]];
 
 /** The state that an event leads to, or undefined where the table has no such pair. */
-export function nextAllocationState(from: AllocationState, event: AllocationEvent): AllocationState | undefined {
+export function nextAllocationState(
+  from: AllocationState,
+  event: AllocationEvent,
+): AllocationState | undefined {
   const row: Partial<Record<AllocationEvent, AllocationState>> = allocationTransitions[from];
   return row[event];
 }

@@ -35,7 +35,11 @@ export type AllocationInput =
 /** Outcome of an operation: a business decision, kept for ever under its key. */
 export type OperationOutcome =
   | { readonly kind: 'accepted'; readonly state: AllocationState }
-  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly details?: Readonly<Record<string, unknown>> };
+  | {
+      readonly kind: 'refused';
+      readonly code: ErrorCode;
+      readonly details?: Readonly<Record<string, unknown>>;
+    };
 
 /** A release command. `actor` is an id, never a name. */
 export interface ReleaseCommand {

@@ -10,5 +10,8 @@ export const allocationWaits = {
   releasing: { waitingOn: 'the node to clean up and prove it', whoCanUnblock: 'node' },
   released: { waitingOn: null, whoCanUnblock: 'nobody' },
   failed: { waitingOn: null, whoCanUnblock: 'nobody' },
-  release_failed: { waitingOn: 'a release by its user or a force-release by an admin', whoCanUnblock: 'admin' },
+  release_failed: {
+    waitingOn: 'a release by its user or a force-release by an admin',
+    whoCanUnblock: 'admin',
+  },
 } as const satisfies Record<AllocationState, { waitingOn: string | null; whoCanUnblock: Unblocker }>;

@@ -12,7 +12,11 @@ export const nodeTaskKinds = [
 export type NodeTaskKind = (typeof nodeTaskKinds)[number];
 
 /** The three kinds whose parameters and result the source contract fixes. */
-export const nodeCleanupTaskTypes = ['node.gpu_scrub', 'node.storage_cleanup', 'node.validate_clean'] as const;
+export const nodeCleanupTaskTypes = [
+  'node.gpu_scrub',
+  'node.storage_cleanup',
+  'node.validate_clean',
+] as const;
 
 /** The order in which a node is returned to the pool. */
 export const cleanupSequence = [
@@ -22,7 +26,14 @@ export const cleanupSequence = [
   'node.validate_clean',
 ] as const satisfies readonly NodeTaskKind[];
 
-export const nodeTaskStates = ['queued', 'offered', 'succeeded', 'failed', 'cancelled', 'superseded'] as const;
+export const nodeTaskStates = [
+  'queued',
+  'offered',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'superseded',
+] as const;
 
 /** Why a node says that a task failed. `retryable` false ends the attempts at once. */
 export interface NodeTaskFailure {

@@ -3,7 +3,14 @@ import { endpoint, instantSchema, pageOf, pageQuery, uuidParam } from '../http.a
 import { skuCode } from '../allocations/allocation.api.ts';
 
 /** `enrolling` until the agent's first contact. Occupancy is no node state: it is derived from placements. */
-export const nodeStates = ['enrolling', 'available', 'draining', 'quarantined', 'offline', 'retired'] as const;
+export const nodeStates = [
+  'enrolling',
+  'available',
+  'draining',
+  'quarantined',
+  'offline',
+  'retired',
+] as const;
 
 const hostName = z
   .string()
@@ -28,7 +35,9 @@ export const nodeSchema = z.strictObject(nodeFields).meta({ id: 'Node' });
 const registeredSchema = z
   .strictObject({
     ...nodeFields,
-    agent_secret: z.string().meta({ description: "The agent's secret, shown in this answer and its repeats only." }),
+    agent_secret: z
+      .string()
+      .meta({ description: "The agent's secret, shown in this answer and its repeats only." }),
   })
   .meta({ id: 'RegisteredNode' });
 
@@ -52,7 +61,9 @@ export const adminRegisterNode = endpoint({
       ssh_port: z.int().min(1).max(65535).default(22),
     })
     .meta({ id: 'NodeRegister' }),
-  responses: { 201: { description: 'Registered; `enrolling` until the agent calls.', schema: registeredSchema } },
+  responses: {
+    201: { description: 'Registered; `enrolling` until the agent calls.', schema: registeredSchema },
+  },
   errors: ['node_already_exists', 'sku_not_found', 'idempotency_key_reused'],
 });
 

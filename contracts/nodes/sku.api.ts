@@ -28,7 +28,12 @@ export const listSkus = endpoint({
   params: undefined,
   query: undefined,
   body: undefined,
-  responses: { 200: { description: 'The catalogue.', schema: z.strictObject({ items: z.array(skuSchema) }).meta({ id: 'SkuList' }) } },
+  responses: {
+    200: {
+      description: 'The catalogue.',
+      schema: z.strictObject({ items: z.array(skuSchema) }).meta({ id: 'SkuList' }),
+    },
+  },
   errors: [],
 });
 

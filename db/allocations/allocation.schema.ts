@@ -55,3 +55,5 @@ export const allocations = pgTable(
     index('allocations_node_id').on(t.nodeId),
   ],
 );
+
+export type AllocationRow = typeof allocations.$inferSelect;

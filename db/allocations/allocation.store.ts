@@ -11,10 +11,9 @@ import type { AllocationRequest } from '../../contracts/allocations/allocation.m
 import { allocationWaits } from '../../contracts/allocations/allocation.waits.ts';
 import type { Queryable, Tx } from '../client.ts';
 import { now } from '../clock.ts';
+import type { AllocationRow } from './allocation.schema.ts';
 import { allocations, timeline } from '../schema.ts';
 import { isRepeat } from '../timeline.ts';
-
-export type AllocationRow = typeof allocations.$inferSelect;
 
 export const findAllocation = async (q: Queryable, id: string): Promise<AllocationRow | undefined> => {
   const [row] = await q.select().from(allocations).where(eq(allocations.id, id));

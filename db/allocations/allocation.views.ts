@@ -3,7 +3,7 @@ import type { AllocationView } from '../../contracts/allocations/allocation.api.
 import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
 import type { Queryable } from '../client.ts';
 import { allocations, nodes, nodeTasks, posixIdentities, projectMembers, timeline } from '../schema.ts';
-import type { AllocationRow } from './allocation.store.ts';
+import type { AllocationRow } from './allocation.schema.ts';
 
 export type Connection = NonNullable<AllocationView['connection']>;
 

@@ -19,7 +19,11 @@ export async function isProjectMember(q: Queryable, projectId: string, userId: s
 export async function accessOf(q: Queryable, userId: string) {
   const [posix] = await q.select().from(posixIdentities).where(eq(posixIdentities.userId, userId));
   if (posix === undefined) throw new Error(`user ${userId} has no POSIX identity`);
-  const keys = await q.select({ line: sshKeys.publicKey }).from(sshKeys).where(eq(sshKeys.userId, userId)).orderBy(sshKeys.createdAt);
+  const keys = await q
+    .select({ line: sshKeys.publicKey })
+    .from(sshKeys)
+    .where(eq(sshKeys.userId, userId))
+    .orderBy(sshKeys.createdAt);
   return {
     username: posix.username,
     uid: posix.uid,

@@ -1,6 +1,11 @@
 import { sql } from 'drizzle-orm';
 import { bigint, index, integer, jsonb, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { nodeTaskKinds, nodeTaskStates, type NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
+import {
+  nodeTaskKinds,
+  nodeTaskStates,
+  type NodeTaskKind,
+  type NodeTaskVerdict,
+} from '../../contracts/nodes/node-task.tasks.ts';
 import { instant } from '../columns.ts';
 import { nodes } from './node.schema.ts';
 
@@ -39,8 +44,31 @@ export const nodeTasks = pgTable(
   },
   (t) => [
     unique('node_tasks_activity').on(t.workflowId, t.runId, t.activityId),
-    index('node_tasks_open').on(t.nodeId).where(sql`state in ('queued', 'offered')`),
-    index('node_tasks_uncompleted').on(t.resultAt).where(sql`result_at is not null and completed_at is null`),
+    index('node_tasks_open')
+      .on(t.nodeId)
+      .where(sql`state in ('queued', 'offered')`),
+    index('node_tasks_uncompleted')
+      .on(t.resultAt)
+      .where(sql`result_at is not null and completed_at is null`),
     index('node_tasks_allocation_id').on(t.allocationId, t.fence),
   ],
 );
+
+export type NodeTaskRow = typeof nodeTasks.$inferSelect;
+
+/** The activity that waits for a task. */
+export interface ActivityAddress {
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly activityId: string;
+}
+
+export interface NewNodeTask extends ActivityAddress {
+  readonly nodeId: string;
+  readonly allocationId: string;
+  readonly kind: NodeTaskKind;
+  readonly attempt: number;
+  readonly correlationId: string;
+  readonly traceparent: string | null;
+  readonly timeoutSeconds: number;
+}

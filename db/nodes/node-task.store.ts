@@ -1,38 +1,28 @@
 import { and, eq, inArray, isNull, lt, ne, sql } from 'drizzle-orm';
-import type { NodeTaskKind, NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
+import type { NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
 import type { Queryable, Tx } from '../client.ts';
 import { now } from '../clock.ts';
 import { nodeTasks } from '../schema.ts';
-
-export type NodeTaskRow = typeof nodeTasks.$inferSelect;
-
-/** The activity that waits for a task. */
-export interface ActivityAddress {
-  readonly workflowId: string;
-  readonly runId: string;
-  readonly activityId: string;
-}
-
-export interface NewNodeTask extends ActivityAddress {
-  readonly nodeId: string;
-  readonly allocationId: string;
-  readonly kind: NodeTaskKind;
-  readonly attempt: number;
-  readonly correlationId: string;
-  readonly traceparent: string | null;
-  readonly timeoutSeconds: number;
-}
+import type { ActivityAddress, NewNodeTask, NodeTaskRow } from './node-task.schema.ts';
 
 const openStates = ['queued', 'offered'] as const;
 
 /** The task of an activity, if an earlier attempt wrote it. */
-export async function findTaskOfActivity(tx: Tx, at: ActivityAddress, attempt: number): Promise<NodeTaskRow | undefined> {
+export async function findTaskOfActivity(
+  tx: Tx,
+  at: ActivityAddress,
+  attempt: number,
+): Promise<NodeTaskRow | undefined> {
   const [row] = await tx
     .update(nodeTasks)
     .set({ attempt })
     .where(
-      and(eq(nodeTasks.workflowId, at.workflowId), eq(nodeTasks.runId, at.runId), eq(nodeTasks.activityId, at.activityId)),
+      and(
+        eq(nodeTasks.workflowId, at.workflowId),
+        eq(nodeTasks.runId, at.runId),
+        eq(nodeTasks.activityId, at.activityId),
+      ),
     )
     .returning();
   return row;
@@ -42,7 +32,11 @@ export async function findTaskOfActivity(tx: Tx, at: ActivityAddress, attempt: n
  * Queues a task under a new fence of its node. Every older task of the allocation that is still open is superseded: its
  * result will be refused, and the agent is told to stop it.
  */
-export async function insertTask(tx: Tx, task: NewNodeTask, params: Record<string, unknown>): Promise<NodeTaskRow> {
+export async function insertTask(
+  tx: Tx,
+  task: NewNodeTask,
+  params: Record<string, unknown>,
+): Promise<NodeTaskRow> {
   const fenced = await tx.execute<{ fence: string }>(
     sql`update nodes set fence = fence + 1 where id = ${task.nodeId} returning fence`,
   );
@@ -93,7 +87,11 @@ export async function offerTasks(
 ): Promise<NodeTaskRow[]> {
   const rows = await q
     .update(nodeTasks)
-    .set({ state: 'offered', offeredAt: sql`coalesce(${nodeTasks.offeredAt}, gpuaas_now())`, lastSeenAt: now })
+    .set({
+      state: 'offered',
+      offeredAt: sql`coalesce(${nodeTasks.offeredAt}, gpuaas_now())`,
+      lastSeenAt: now,
+    })
     .where(
       and(
         eq(nodeTasks.nodeId, nodeId),

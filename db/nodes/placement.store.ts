@@ -11,7 +11,9 @@ const placeable = (sku: string, offlineAfterSeconds: number) => sql`
 
 /** True when a node of the SKU looks free right now. Read-only: admission has the last word. */
 export async function hasCapacity(q: Queryable, sku: string, offlineAfterSeconds: number): Promise<boolean> {
-  const found = await q.execute(sql`select 1 from nodes n where ${placeable(sku, offlineAfterSeconds)} limit 1`);
+  const found = await q.execute(
+    sql`select 1 from nodes n where ${placeable(sku, offlineAfterSeconds)} limit 1`,
+  );
   return found.rows.length > 0;
 }
 

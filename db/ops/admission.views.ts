@@ -10,7 +10,13 @@ import { allocations } from '../schema.ts';
  */
 export async function foreseeableRefusal(
   q: Queryable,
-  wanted: { sku: string; projectId: string; userId: string; maxConcurrentPerUser: number; offlineAfterSeconds: number },
+  wanted: {
+    sku: string;
+    projectId: string;
+    userId: string;
+    maxConcurrentPerUser: number;
+    offlineAfterSeconds: number;
+  },
 ): Promise<ErrorCode | undefined> {
   const found = await q.execute<{ offered: boolean; member: boolean; live: string; capacity: boolean }>(sql`
     select

@@ -73,7 +73,9 @@ export const operations = pgTable(
   },
   (t) => [
     unique('operations_caller_route_key').on(t.caller, t.route, t.key),
-    index('operations_open').on(t.entityId).where(sql`state = 'open'`),
+    index('operations_open')
+      .on(t.entityId)
+      .where(sql`state = 'open'`),
   ],
 );
 
@@ -111,8 +113,12 @@ export const outbox = pgTable(
   },
   (t) => [
     unique('outbox_aggregate').on(t.aggregateId, t.aggregateSeq, t.position),
-    index('outbox_unpublished').on(t.partition, t.id).where(sql`published_at is null`),
-    index('outbox_published_at').on(t.publishedAt).where(sql`published_at is not null`),
+    index('outbox_unpublished')
+      .on(t.partition, t.id)
+      .where(sql`published_at is null`),
+    index('outbox_published_at')
+      .on(t.publishedAt)
+      .where(sql`published_at is not null`),
   ],
 );
 

@@ -109,7 +109,11 @@ async function live(cell: Cell): Promise<Expectation> {
   if (kind !== undefined && cell.life === 'plain') {
     nodeOfSku(lab, cell.sku).faults([{ kind, behaviour: 'hang', delayMs: slowNodeMs }]);
   }
-  const { expectation, rule } = await life(lab, cell.sku, target === undefined || fault === undefined ? undefined : { target, fault });
+  const { expectation, rule } = await life(
+    lab,
+    cell.sku,
+    target === undefined || fault === undefined ? undefined : { target, fault },
+  );
   if (rule !== undefined) {
     await rule.settled();
     if (!rule.struck()) throw new Error(`the fault never struck: ${rule.calls()} calls`);
@@ -127,7 +131,7 @@ describe('the matrix', () => {
 
   it('has a caller for every transition', () => {
     const labels = callers['transitionAllocation']?.map((one) => one.label) ?? [];
-    expect([...labels, ...travelling].sort()).toEqual([...allocationEvents].sort());
+    expect(new Set([...labels, ...travelling])).toEqual(new Set(allocationEvents));
   });
 
   it.each(cells)('$name', { timeout: 240_000 }, async ({ name }) => {

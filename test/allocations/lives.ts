@@ -18,7 +18,8 @@ export type Life = (
   order: Order | undefined,
 ) => Promise<{ readonly expectation: Expectation; readonly rule: FaultRule | undefined }>;
 
-export type LifeName = 'plain' | 'resumed' | 'provisionFails' | 'undoFails' | 'forced' | 'releaseFails' | 'refused';
+export type LifeName =
+  'plain' | 'resumed' | 'provisionFails' | 'undoFails' | 'forced' | 'releaseFails' | 'refused';
 
 const user = 'dev-user';
 
@@ -36,11 +37,16 @@ export async function createSurely(lab: Lab, sku: string, key: string = randomUU
 }
 
 /** Releases with one key until the answer is a decided operation. */
-export async function releaseSurely(lab: Lab, id: string, how: 'release' | 'forceRelease' = 'release'): Promise<void> {
+export async function releaseSurely(
+  lab: Lab,
+  id: string,
+  how: 'release' | 'forceRelease' = 'release',
+): Promise<void> {
   const key = randomUUID();
   await until(`${how} of ${id} is decided`, async () => {
     const { status, body } = await lab[how](id, { key });
-    if (status !== 202 && status !== 503) throw new Error(`${how} answered ${status} ${JSON.stringify(body)}`);
+    if (status !== 202 && status !== 503)
+      throw new Error(`${how} answered ${status} ${JSON.stringify(body)}`);
     return status === 202 && (body as { state?: string }).state === 'accepted';
   });
 }

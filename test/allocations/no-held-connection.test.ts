@@ -87,7 +87,9 @@ describe('a wait', () => {
         'declared: a node task',
       ]),
     );
-    process.stdout.write(`waits: ${JSON.stringify(Object.fromEntries([...sampled].map(([k, v]) => [k, v.length])))}\n`);
+    process.stdout.write(
+      `waits: ${JSON.stringify(Object.fromEntries([...sampled].map(([k, v]) => [k, v.length])))}\n`,
+    );
   });
 });
 

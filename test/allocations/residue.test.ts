@@ -8,7 +8,13 @@ import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
 import { streams } from '../../contracts/streams.ts';
 import { readEventTrail } from '../../workers/relay/trail.ts';
 import { assertNoResidue, startLab, type Lab } from '../harness/lab.ts';
-import { auditResidue, residueKinds, type Expectation, type Finding, type ResidueKind } from '../harness/residue.ts';
+import {
+  auditResidue,
+  residueKinds,
+  type Expectation,
+  type Finding,
+  type ResidueKind,
+} from '../harness/residue.ts';
 import { lives } from './lives.ts';
 
 interface Spot {
@@ -113,10 +119,14 @@ const plants: Readonly<Record<Exclude<ResidueKind, 'nothing-examined'>, Plant>> 
   'event-twice': ({ id }) => moveToEnd(id, true),
   'event-disorder': ({ id }) => moveToEnd(id, false),
   'operation-open': async ({ id }) => {
-    await run(sql`update operations set state = 'open' where entity_id = ${id}::uuid and kind = 'allocation.release'`);
+    await run(
+      sql`update operations set state = 'open' where entity_id = ${id}::uuid and kind = 'allocation.release'`,
+    );
   },
-  'timeline-gap': async ({ id }) => insertStep(id, (await lastVersion(id)) + 2, 'activated', 'released', 'active'),
-  'timeline-step': async ({ id }) => insertStep(id, (await lastVersion(id)) + 1, 'activated', 'released', 'active'),
+  'timeline-gap': async ({ id }) =>
+    insertStep(id, (await lastVersion(id)) + 2, 'activated', 'released', 'active'),
+  'timeline-step': async ({ id }) =>
+    insertStep(id, (await lastVersion(id)) + 1, 'activated', 'released', 'active'),
   'timeline-row': async ({ id }) => {
     await run(sql`update allocations set version = version + 1 where id = ${id}::uuid`);
   },

@@ -23,6 +23,9 @@ export interface LoopResult {
 }
 
 const rampUpMs = 1000;
+/** On a slow machine the window is stretched until two lifecycles of each loop count, but not without end. */
+const maxStretch = 6;
+const lookEveryMs = 100;
 
 /**
  * Keeps `concurrency` runs in flight. What ends within the window counts; the ramp-up before and the drain after do not.
@@ -55,7 +58,11 @@ export async function loopBlock(options: {
   await Promise.race([delay(rampUpMs), failed]);
   state = 'window';
   const [begun, before] = [performance.now(), readCpu(options.pids())];
+  const lasted = (): number => performance.now() - begun;
+  const enough = (): boolean =>
+    lifecycles.length >= 2 * options.concurrency || lasted() > maxStretch * options.windowMs;
   await Promise.race([delay(options.windowMs), failed]);
+  while (!enough()) await Promise.race([delay(lookEveryMs), failed]);
   state = 'drain';
   const [lastedMs, after] = [performance.now() - begun, readCpu(options.pids())];
   const finished = lifecycles.length;

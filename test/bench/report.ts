@@ -149,12 +149,13 @@ export function renderReport(report: BenchReport): string {
       .join(', ')}`,
     `failed lifecycles: ${report.failures.length}${report.failures.length === 0 ? '' : ` (${report.failures[0] ?? ''})`}`,
     '',
-    'aims for an idle machine',
+    'aims for an idle machine; `loaded` means that this one was not idle, so nothing is judged',
     ...aims.map(({ name, value, atLeast, atMost }) => {
       const is = value(report);
       const met = is >= (atLeast ?? -Infinity) && is <= (atMost ?? Infinity);
       const wanted = atLeast === undefined ? `at most ${atMost ?? ''}` : `at least ${atLeast}`;
-      return `  ${met ? 'met   ' : 'missed'}  ${name.padEnd(30)}${fixed(is, 2).padStart(8)}  (${wanted})`;
+      const verdict = machine.load_average_at_start > machine.cores ? 'loaded' : met ? 'met' : 'missed';
+      return `  ${verdict.padEnd(8)}${name.padEnd(30)}${fixed(is, 2).padStart(8)}  (${wanted})`;
     }),
   ];
   return lines.join('\n');

@@ -6,7 +6,10 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { liveAllocationStates, type AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
+import {
+  liveAllocationStates,
+  type AllocationState,
+} from '../../contracts/allocations/allocation.lifecycle.ts';
 import { until } from '../harness/lab.ts';
 import { startOutside, type Outside } from './outside.ts';
 
@@ -99,8 +102,13 @@ async function holdEveryState(outside: Outside) {
   const releasing = await outside.create(skuOf('releasing'));
   await watch.until(releasing, ['active'], waitMs);
   node(skuOf('releasing')).faults([{ kind: 'node.allocation_cleanup', behaviour: 'hang', delayMs: holdMs }]);
-  node(skuOf('provisioning')).faults([{ kind: 'node.allocation_prepare', behaviour: 'hang', delayMs: holdMs }]);
-  const [provisioning] = await Promise.all([outside.create(skuOf('provisioning')), outside.release(releasing)]);
+  node(skuOf('provisioning')).faults([
+    { kind: 'node.allocation_prepare', behaviour: 'hang', delayMs: holdMs },
+  ]);
+  const [provisioning] = await Promise.all([
+    outside.create(skuOf('provisioning')),
+    outside.release(releasing),
+  ]);
   await watch.until(provisioning, ['provisioning'], waitMs);
   await watch.until(releaseFailed, ['release_failed'], waitMs);
   await offered(outside, [releasing, provisioning]);

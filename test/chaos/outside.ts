@@ -56,12 +56,16 @@ export async function startOutside(skus: readonly string[]): Promise<Outside> {
   const platform = await startPlatform({ name: 'chaos', ports: 'free', ephemeral: true, testSettings: true });
   const env = (name: string): string => platform.env[name] ?? '';
   const tokens = new Map<string, string>();
-  for (const { username, password } of REALM.users.filter((one) => [user, 'dev-admin'].includes(one.username))) {
+  for (const { username, password } of REALM.users.filter((one) =>
+    [user, 'dev-admin'].includes(one.username),
+  )) {
     tokens.set(username, await devToken(platform.issuerUrl, username, password));
   }
   const call = caller(platform, tokens);
   for (const [key, value] of Object.entries(policies)) {
-    await surely(`policy ${key}`, 200, () => call('dev-admin', 'PUT', `/api/v1/admin/policies/${key}`, { value }));
+    await surely(`policy ${key}`, 200, () =>
+      call('dev-admin', 'PUT', `/api/v1/admin/policies/${key}`, { value }),
+    );
   }
   const db = openDatabase({ url: env('DATABASE_URL'), applicationName: 'chaos', max: 5 });
   const temporal = openTemporal({ address: env('TEMPORAL_ADDRESS'), namespace: env('TEMPORAL_NAMESPACE') });
@@ -73,7 +77,9 @@ export async function startOutside(skus: readonly string[]): Promise<Outside> {
     const key = randomUUID();
     const body = { project_id: projectId, sku };
     const id = allocationIdOf(user, key);
-    const answered = surely(`creating on ${sku}`, 201, () => call(user, 'POST', '/api/v1/allocations', body, key));
+    const answered = surely(`creating on ${sku}`, 201, () =>
+      call(user, 'POST', '/api/v1/allocations', body, key),
+    );
     return { id, answered: answered.then(() => id) };
   };
   return {
@@ -164,7 +170,9 @@ async function startNodes(platform: Platform, db: Database, call: Call, skus: re
   const registered = await Promise.all(
     skus.map(async (sku) => {
       const body = { name: `node-${sku}`, sku, ssh_host: '127.0.0.1', ssh_port: 22 };
-      const node = await surely(`registering ${sku}`, 201, () => call('dev-admin', 'POST', '/api/v1/admin/nodes', body));
+      const node = await surely(`registering ${sku}`, 201, () =>
+        call('dev-admin', 'POST', '/api/v1/admin/nodes', body),
+      );
       return { sku, node_id: String(node['id']), agent_secret: String(node['agent_secret']) };
     }),
   );

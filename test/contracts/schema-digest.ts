@@ -79,7 +79,9 @@ export function digestOf(schema: JsonObject, root: JsonObject): Digest {
   if (isJsonObject(bare['items'])) digest['items'] = digestOf(bare['items'], root);
   if (bare['type'] === 'object') {
     digest['closed'] = bare['additionalProperties'] === false;
-    digest['required'] = Array.isArray(bare['required']) ? bare['required'].map(String).toSorted((a, b) => a.localeCompare(b)) : [];
+    digest['required'] = Array.isArray(bare['required'])
+      ? bare['required'].map(String).toSorted((a, b) => a.localeCompare(b))
+      : [];
     const fields = isJsonObject(bare['properties']) ? bare['properties'] : {};
     digest['fields'] = Object.fromEntries(
       Object.keys(fields)

@@ -123,7 +123,9 @@ class Rule implements FaultRule {
   };
 
   matches(activity: ActivityName, label: string): boolean {
-    return this.target.activity === activity && (this.target.label === undefined || this.target.label === label);
+    return (
+      this.target.activity === activity && (this.target.label === undefined || this.target.label === label)
+    );
   }
 
   pass(run: () => Promise<unknown>): Promise<unknown> {
@@ -131,7 +133,8 @@ class Rule implements FaultRule {
     const nth = this.#calls;
     const watched = (): Promise<unknown> =>
       run().catch((failure: unknown) => {
-        if (!(failure instanceof CompleteAsyncError)) this.#failures.push(`call ${nth}: ${causesOf(failure)}`);
+        if (!(failure instanceof CompleteAsyncError))
+          this.#failures.push(`call ${nth}: ${causesOf(failure)}`);
         throw failure;
       });
     const call = this.#behaviour(watched, nth);
@@ -175,7 +178,9 @@ export class FaultPlan {
       resumeAllocation: (input) =>
         this.#through('resumeAllocation', input.allocationId, '', () => real.resumeAllocation(input)),
       transitionAllocation: (order) =>
-        this.#through('transitionAllocation', order.allocationId, order.event, () => real.transitionAllocation(order)),
+        this.#through('transitionAllocation', order.allocationId, order.event, () =>
+          real.transitionAllocation(order),
+        ),
       refuseCommand: (input) =>
         this.#through('refuseCommand', input.allocationId, '', () => real.refuseCommand(input)),
       runNodeTask: (input) =>
@@ -183,7 +188,12 @@ export class FaultPlan {
     };
   }
 
-  #through<T>(activity: ActivityName, allocationId: string, label: string, run: () => Promise<T>): Promise<T> {
+  #through<T>(
+    activity: ActivityName,
+    allocationId: string,
+    label: string,
+    run: () => Promise<T>,
+  ): Promise<T> {
     const rule = this.#rules.get(allocationId)?.find((one) => one.matches(activity, label));
     // A behaviour only ever resolves with what `run` gave.
     return rule === undefined ? run() : (rule.pass(run) as Promise<T>);

@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { inArray } from 'drizzle-orm';
-import { isTerminalAllocationState, type AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
-import type { AllocationRow } from '../../db/allocations/allocation.store.ts';
+import {
+  isTerminalAllocationState,
+  type AllocationState,
+} from '../../contracts/allocations/allocation.lifecycle.ts';
+import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import { isDatabaseUnavailable, type Queryable } from '../../db/client.ts';
 import { allocations } from '../../db/schema.ts';
 
@@ -58,7 +61,8 @@ export class AllocationWatch {
       return new Map(rows.map((row) => [row.id, row]));
     } catch (error) {
       if (isDatabaseUnavailable(error)) return new Map();
-      for (const waiter of this.#waiters) waiter.reject(error instanceof Error ? error : new Error('look failed'));
+      for (const waiter of this.#waiters)
+        waiter.reject(error instanceof Error ? error : new Error('look failed'));
       this.#waiters.clear();
       return new Map();
     }
@@ -73,7 +77,8 @@ export class AllocationWatch {
       const why = row.failureReason ?? 'no reason';
       waiter.reject(new Error(`allocation ${row.id} ended as ${row.state} (${why}), not ${wanted}`));
     } else if (performance.now() > waiter.deadline) {
-      const state = row === undefined ? 'has no row' : `is ${row.state} at ${row.version}, waiting on ${row.waitingOn}`;
+      const state =
+        row === undefined ? 'has no row' : `is ${row.state} at ${row.version}, waiting on ${row.waitingOn}`;
       waiter.reject(new Error(`allocation ${waiter.id} ${state}, not ${wanted}`));
     } else return false;
     return true;

@@ -17,16 +17,25 @@ import type { AllocationState } from '../../contracts/allocations/allocation.lif
 import type { NodeTaskKind } from '../../contracts/nodes/node-task.tasks.ts';
 import type { PolicyKey } from '../../contracts/policies.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
-import { findAllocation, type AllocationRow } from '../../db/allocations/allocation.store.ts';
+import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
+import { findAllocation } from '../../db/allocations/allocation.store.ts';
 import { openDatabase, type Database } from '../../db/client.ts';
 import { seedSkus } from '../../db/nodes/sku.store.ts';
 import { createPolicyReader, setPolicy, type PolicyReader } from '../../db/ops/policy.store.ts';
 import { REALM } from '../../workers/local/issuer/realm.ts';
 import { ensureDevPki } from '../../workers/local/pki.ts';
 import { PART_NAMES } from '../../workers/local/stack.ts';
+import type { NodeAgent } from '../../workers/node-agent/agent.ts';
 import { createAgent } from '../../workers/node-agent/create.ts';
 import type { FaultBehaviour } from '../../workers/node-agent/runtime/simulated/faults.ts';
-import { field, startApiHarness, type ApiAnswer, type ApiHarness, type DevUser, type RequestOptions } from './api.ts';
+import {
+  field,
+  startApiHarness,
+  type ApiAnswer,
+  type ApiHarness,
+  type DevUser,
+  type RequestOptions,
+} from './api.ts';
 import { FaultPlan } from './faults.ts';
 import { auditResidue, type AuditReport, type Examined, type Expectation } from './residue.ts';
 import { AllocationWatch } from './lab-watch.ts';
@@ -152,7 +161,8 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   const policies = createPolicyReader(db.q);
   const faults = new FaultPlan();
   const nodes = new Map<string, LabNode>();
-  const write = (key: PolicyKey, value: number | string | boolean) => db.tx((tx) => setPolicy(tx, key, value));
+  const write = (key: PolicyKey, value: number | string | boolean) =>
+    db.tx((tx) => setPolicy(tx, key, value));
   for (const [key, value] of Object.entries({ ...labPolicies, ...options.policies })) {
     await write(key as PolicyKey, value);
   }
@@ -198,8 +208,15 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   };
 }
 
-async function adminSetsPolicy(api: ApiHarness, key: PolicyKey, value: number | string | boolean): Promise<void> {
-  const answer = await api.request('PUT', `/api/v1/admin/policies/${key}`, { as: 'dev-admin', body: { value } });
+async function adminSetsPolicy(
+  api: ApiHarness,
+  key: PolicyKey,
+  value: number | string | boolean,
+): Promise<void> {
+  const answer = await api.request('PUT', `/api/v1/admin/policies/${key}`, {
+    as: 'dev-admin',
+    body: { value },
+  });
   if (answer.status !== 200) throw new Error(`setting ${key} answered ${answer.status}`);
 }
 
@@ -243,7 +260,7 @@ async function addLabNode(api: ApiHarness, sku: string): Promise<LabNode> {
   writeFileSync(secretFile, String(field(registered, 'agent_secret')), { mode: 0o600 });
   const { TASK_VERIFY_KEY_FILE: verifyKeyFile } = await ensureDevPki(path.join(api.stateDir, 'pki'));
   const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
-  const make = () =>
+  const make = (): NodeAgent =>
     createAgent(
       {
         nodeId: id,
@@ -260,7 +277,7 @@ async function addLabNode(api: ApiHarness, sku: string): Promise<LabNode> {
       },
       quiet,
     );
-  let agent = await make();
+  let agent = make();
   await agent.start();
   return {
     id,
@@ -269,7 +286,7 @@ async function addLabNode(api: ApiHarness, sku: string): Promise<LabNode> {
     faults: (list) => writeNodeFaults(root, list),
     stop: () => agent.stop(),
     start: async () => {
-      agent = await make();
+      agent = make();
       await agent.start();
     },
   };
@@ -292,7 +309,10 @@ function commandsOf(api: ApiHarness, db: Database) {
       const answer = await api.request('POST', '/api/v1/allocations', { as, key, body });
       return { ...answer, id: allocationIdOf(as, key), key };
     },
-    release: (id: string, { as = 'dev-user', key, reason }: { as?: DevUser; key?: string; reason?: string } = {}) =>
+    release: (
+      id: string,
+      { as = 'dev-user', key, reason }: { as?: DevUser; key?: string; reason?: string } = {},
+    ) =>
       api.request('POST', `/api/v1/allocations/${id}/release`, {
         as,
         ...(key === undefined ? {} : { key }),
@@ -319,7 +339,8 @@ function commandsOf(api: ApiHarness, db: Database) {
 async function defaultProject(api: ApiHarness, user: DevUser): Promise<string> {
   const answer = await api.request('GET', '/api/v1/auth/personal', { as: user });
   const project = field(answer, 'default_project');
-  if (typeof project !== 'object' || project === null || !('id' in project)) throw new Error('no default project');
+  if (typeof project !== 'object' || project === null || !('id' in project))
+    throw new Error('no default project');
   return String(project.id);
 }
 

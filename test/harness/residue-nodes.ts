@@ -1,10 +1,20 @@
 /** What a tenant may leave on a simulated node, read from its files. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { ResidueKind } from './residue.ts';
+
+/** Kinds of residue that only a look at the node finds. */
+export const nodeResidueKinds = [
+  'node-user',
+  'node-home',
+  'node-scratch',
+  'node-storage',
+  'node-process',
+  'node-gpu',
+  'node-record',
+] as const;
 
 interface NodeFinding {
-  readonly kind: Extract<ResidueKind, `node-${string}`>;
+  readonly kind: (typeof nodeResidueKinds)[number];
   readonly detail: string;
 }
 

@@ -14,7 +14,7 @@ import {
 import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
 import type { Queryable } from '../../db/client.ts';
 import { readEventTrail, type TrailEvent } from '../../workers/relay/trail.ts';
-import { nodeResidue } from './residue-nodes.ts';
+import { nodeResidue, nodeResidueKinds } from './residue-nodes.ts';
 
 /** How an allocation is to have ended. */
 export interface Expectation {
@@ -30,13 +30,7 @@ export const residueKinds = [
   'row-state',
   'placement-left',
   'placement-missing',
-  'node-user',
-  'node-home',
-  'node-scratch',
-  'node-storage',
-  'node-process',
-  'node-gpu',
-  'node-record',
+  ...nodeResidueKinds,
   'run-open',
   'run-missing',
   'task-open',
@@ -104,12 +98,18 @@ interface Scope {
 }
 
 /** Looks once, at everything. */
-export async function auditResidue(world: AuditWorld, expectations: readonly Expectation[]): Promise<AuditReport> {
+export async function auditResidue(
+  world: AuditWorld,
+  expectations: readonly Expectation[],
+): Promise<AuditReport> {
   const findings: Finding[] = [];
   const add: Add = (kind, at, detail) => void findings.push({ kind, at, detail });
   const ids = expectations.map((one) => one.id);
   const list = uuids(ids);
-  const rows = await select<Row>(world.q, sql`select id, state, version, node_id from allocations where id = any(${list})`);
+  const rows = await select<Row>(
+    world.q,
+    sql`select id, state, version, node_id from allocations where id = any(${list})`,
+  );
   const steps = await select<Step>(
     world.q,
     sql`select entity_id, seq, event, from_state, to_state from timeline where entity_id = any(${list}) order by seq`,
@@ -156,7 +156,8 @@ function auditTimeline({ rows, steps, add }: Scope): number {
     let before: AllocationState | null = null;
     own.forEach((step, index) => {
       if (step.seq !== index + 1) add('timeline-gap', row.id, `entry ${index + 1} has number ${step.seq}`);
-      const to = step.event === 'requested' || before === null ? 'requested' : nextAllocationState(before, step.event);
+      const to =
+        step.event === 'requested' || before === null ? 'requested' : nextAllocationState(before, step.event);
       const first = step.event === 'requested' ? index === 0 : index > 0;
       if (!first || to !== step.to_state || step.from_state !== before) {
         add('timeline-step', row.id, `${step.seq}: ${before} -${step.event}-> ${step.to_state}`);
@@ -165,7 +166,11 @@ function auditTimeline({ rows, steps, add }: Scope): number {
     });
     const last = own.at(-1);
     if (last?.seq !== row.version || last.to_state !== row.state) {
-      add('timeline-row', row.id, `ends at ${last?.seq} ${last?.to_state}, the row says ${row.version} ${row.state}`);
+      add(
+        'timeline-row',
+        row.id,
+        `ends at ${last?.seq} ${last?.to_state}, the row says ${row.version} ${row.state}`,
+      );
     }
   }
   return count;
@@ -198,7 +203,8 @@ async function auditNodes({ world, expected, rows, add }: Scope): Promise<number
   const used = new Set<string>();
   for (const row of rows.values()) {
     used.add(row.node_id);
-    if (row.state === 'release_failed' || expected.get(row.id)?.quarantined === true) stillHeld.add(row.node_id);
+    if (row.state === 'release_failed' || expected.get(row.id)?.quarantined === true)
+      stillHeld.add(row.node_id);
   }
   let count = 0;
   for (const nodeId of used) {
@@ -213,8 +219,10 @@ async function auditNodes({ world, expected, rows, add }: Scope): Promise<number
 async function auditRuns({ world, rows, add }: Scope): Promise<number> {
   const look = async (row: Row): Promise<void> => {
     const open = await hasOpenRun(world.temporal, row.id);
-    if (open && isTerminalAllocationState(row.state)) add('run-open', row.id, `the allocation is ${row.state}`);
-    if (!open && !isTerminalAllocationState(row.state)) add('run-missing', row.id, `the allocation is ${row.state}`);
+    if (open && isTerminalAllocationState(row.state))
+      add('run-open', row.id, `the allocation is ${row.state}`);
+    if (!open && !isTerminalAllocationState(row.state))
+      add('run-missing', row.id, `the allocation is ${row.state}`);
   };
   await Promise.all([...rows.values()].map(look));
   return rows.size;
@@ -231,16 +239,24 @@ async function hasOpenRun(temporal: Client, id: string): Promise<boolean> {
 }
 
 async function auditTasks({ world, ids, rows, add }: Scope): Promise<number> {
-  const tasks = await select<{ id: string; allocation_id: string; kind: string; state: string; told: boolean }>(
+  const tasks = await select<{
+    id: string;
+    allocation_id: string;
+    kind: string;
+    state: string;
+    told: boolean;
+  }>(
     world.q,
     sql`select id, allocation_id, kind, state, (verdict is null or completed_at is not null) as told
         from node_tasks where allocation_id = any(${uuids(ids)})`,
   );
   for (const task of tasks) {
     const row = rows.get(task.allocation_id);
-    const over = row !== undefined && (isTerminalAllocationState(row.state) || row.state === 'release_failed');
+    const over =
+      row !== undefined && (isTerminalAllocationState(row.state) || row.state === 'release_failed');
     const what = `${task.kind} ${task.id}`;
-    if (over && (task.state === 'queued' || task.state === 'offered')) add('task-open', task.allocation_id, what);
+    if (over && (task.state === 'queued' || task.state === 'offered'))
+      add('task-open', task.allocation_id, what);
     if (!task.told) add('task-uncompleted', task.allocation_id, what);
   }
   return tasks.length;
@@ -279,12 +295,20 @@ async function auditEvents({ world, ids, steps, add }: Scope): Promise<number> {
   return count;
 }
 
-function compareEvents(id: string, promised: readonly string[], stored: readonly TrailEvent[], add: Add): void {
+function compareEvents(
+  id: string,
+  promised: readonly string[],
+  stored: readonly TrailEvent[],
+  add: Add,
+): void {
   const seen = new Set<string>();
   const once = stored.filter((event) => {
-    if (seen.has(event.envelope.event_id)) add('event-twice', id, `${event.subject} ${event.envelope.event_id}`);
+    if (seen.has(event.envelope.event_id))
+      add('event-twice', id, `${event.subject} ${event.envelope.event_id}`);
     else seen.add(event.envelope.event_id);
-    return seen.size > 0 && stored.find((other) => other.envelope.event_id === event.envelope.event_id) === event;
+    return (
+      seen.size > 0 && stored.find((other) => other.envelope.event_id === event.envelope.event_id) === event
+    );
   });
   const subjects = once.map((event) => event.subject);
   const strangers = [...subjects];
@@ -310,7 +334,8 @@ async function auditOperations({ world, ids, add }: Scope): Promise<number> {
     world.q,
     sql`select entity_id, kind, state from operations where entity_id = any(${uuids(ids)})`,
   );
-  for (const { entity_id, kind, state } of found) if (state === 'open') add('operation-open', entity_id, kind);
+  for (const { entity_id, kind, state } of found)
+    if (state === 'open') add('operation-open', entity_id, kind);
   return found.length;
 }
 
@@ -333,7 +358,10 @@ async function auditLog({ world, ids, steps, add }: Scope): Promise<number> {
 
 const uuids = (ids: readonly string[]) => sql`${sql.param([...ids])}::uuid[]`;
 
-async function select<T extends Record<string, unknown>>(q: Queryable, query: ReturnType<typeof sql>): Promise<T[]> {
+async function select<T extends Record<string, unknown>>(
+  q: Queryable,
+  query: ReturnType<typeof sql>,
+): Promise<T[]> {
   const found: { readonly rows: unknown[] } = await q.execute(query);
   return found.rows as T[];
 }

@@ -24,7 +24,8 @@ export function readableText(history: unknown): string {
   const texts: string[] = [];
   const visit = (value: unknown): void => {
     if (typeof value === 'string') texts.push(value, Buffer.from(value, 'base64').toString('utf8'));
-    else if (typeof value === 'object' && value !== null) for (const inner of Object.values(value)) visit(inner);
+    else if (typeof value === 'object' && value !== null)
+      for (const inner of Object.values(value)) visit(inner);
   };
   visit(history);
   return texts.join('\n');

@@ -26,7 +26,7 @@ async function record(name: string, scenario: Scenario): Promise<void> {
   const id = await scenario(lab, name);
   const handle = lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id)));
   await until('the run has ended', async () => (await handle.describe()).status.name !== 'RUNNING');
-  const history = historyToJSON(await handle.fetchHistory()) as unknown as HistoryJson;
+  const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as HistoryJson;
   const secrets = secretsIn(history);
   if (secrets.length > 0) throw new Error(`the history of ${name} holds ${secrets.join(', ')}`);
   const file = nextFile(name);

@@ -14,7 +14,11 @@ let current: WorkflowBundle;
 
 beforeAll(async () => {
   const logging = { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } as const;
-  Runtime.install({ shutdownSignals: [], logger: new DefaultLogger('ERROR', () => undefined), telemetryOptions: { logging } });
+  Runtime.install({
+    shutdownSignals: [],
+    logger: new DefaultLogger('ERROR', () => undefined),
+    telemetryOptions: { logging },
+  });
   current = await buildWorkflowBundle();
 }, bundleMs);
 

@@ -17,6 +17,8 @@ const formatted = [
   '!db/migrations/meta/**',
   '!package-lock.json',
   '!**/*.golden.*',
+  '!test/golden/**',
+  '!test/histories/**/*.json',
 ];
 const folders = ['contracts', 'workflows', 'activities', 'api', 'workers', 'db', 'test'];
 /** Scripts in test/gates that a gate calls, and are none themselves. */

@@ -1,4 +1,4 @@
-import type { PartName } from './parts/part.ts';
+import type { PartName } from './part-name.ts';
 import { cacheDir, stateRoot } from './paths.ts';
 import type { Candidate, Resolution } from './resolve.ts';
 import { PART_NAMES, partSources, resolveParts } from './stack.ts';

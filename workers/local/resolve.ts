@@ -1,7 +1,7 @@
 import { accessSync, constants, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { runCommand, type Log } from './install.ts';
-import type { PartName } from './parts/part.ts';
+import type { PartName } from './part-name.ts';
 
 /** Where a part can come from, in the order they are tried. */
 export type Source = 'environment' | 'path' | 'cache' | 'download' | 'registry';

@@ -4,7 +4,8 @@ import path from 'node:path';
 import type { Log } from './install.ts';
 import { isLocked, tryLock, type Lock } from './locks.ts';
 import { buildNats, natsSource } from './parts/nats.ts';
-import type { BuiltPart, Part, PartContext, PartName, Resolved } from './parts/part.ts';
+import type { PartName } from './part-name.ts';
+import type { BuiltPart, Part, PartContext, Resolved } from './parts/part.ts';
 import { buildPostgres, postgresSource } from './parts/postgres.ts';
 import { buildRedis, redisSource } from './parts/redis.ts';
 import { buildTemporal, temporalSource } from './parts/temporal.ts';
@@ -16,7 +17,8 @@ import { missingPartError, resolvePart } from './resolve.ts';
 import type { PartSource, Resolution, ResolveOptions } from './resolve.ts';
 import { loadStackConfig, type StackConfig } from './stack-config.ts';
 
-export type { Part, PartName } from './parts/part.ts';
+export type { PartName } from './part-name.ts';
+export type { Part } from './parts/part.ts';
 
 /** All parts, in the order they are shown. */
 export const PART_NAMES: readonly PartName[] = ['postgres', 'temporal', 'nats', 'redis'];

@@ -22,7 +22,10 @@ await runInteractive('start', async ({ signal, log, onStop }) => {
   const admin = apiClient(platform.apiUrl, await devToken(platform.issuerUrl, 'dev-admin', 'admin123'));
   for (const node of nodes) await joinNode(platform, admin, node);
   log(greeting(platform));
+  // The servers are children that do not keep this process alive.
+  const alive = setInterval(() => undefined, 60_000);
   if (!signal.aborted) await once(signal, 'abort');
+  clearInterval(alive);
 });
 
 async function joinNode(platform: Platform, admin: ApiClient, wanted: (typeof nodes)[number]): Promise<void> {
@@ -38,7 +41,8 @@ async function joinNode(platform: Platform, admin: ApiClient, wanted: (typeof no
   await platform.startAgent({ id: registered.id, secret: registered.agent_secret, gpuCount: wanted.gpus });
 }
 
-const greeting = (platform: Platform): string => `
+function greeting(platform: Platform): string {
+  return `
 GPUaaS is up.
 
   API             ${platform.apiUrl}/api/v1
@@ -53,3 +57,4 @@ A token:
 
 Data: ${platform.stack.stateDir} (npm start -- --wipe begins anew). Ctrl-C ends it.
 `;
+}

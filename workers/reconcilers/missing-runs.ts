@@ -5,8 +5,18 @@
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { startOptions } from '../../api/allocations/allocation.commands.ts';
-import { allocationWorkflowType, type AllocationInput, type AllocationRequest } from '../../contracts/allocations/allocation.messages.ts';
-import { allocationWorkflowId, asId, type AllocationId, type OrgId, type ProjectId } from '../../contracts/ids.ts';
+import {
+  allocationWorkflowType,
+  type AllocationInput,
+  type AllocationRequest,
+} from '../../contracts/allocations/allocation.messages.ts';
+import {
+  allocationWorkflowId,
+  asId,
+  type AllocationId,
+  type OrgId,
+  type ProjectId,
+} from '../../contracts/ids.ts';
 import { assertNoConnectionHeld, type Database } from '../../db/client.ts';
 import { liveAllocations } from '../../db/allocations/allocation.store.ts';
 import { staleOpenOperations } from '../../db/ops/operation.store.ts';
@@ -38,12 +48,16 @@ async function openRunIds(client: Client): Promise<ReadonlySet<string>> {
 
 async function resumeLiveRows(deps: MissingRunsDeps, open: ReadonlySet<string>): Promise<number> {
   let started = 0;
-  for (let after = nilUuid; ; ) {
+  for (let after = nilUuid; ;) {
     const rows = await liveAllocations(deps.db.q, after, pageSize);
     for (const row of rows) {
       const allocationId = asId<AllocationId>(row.id);
       if (open.has(allocationWorkflowId(allocationId))) continue;
-      const about = { orgId: asId<OrgId>(row.orgId), projectId: asId<ProjectId>(row.projectId), correlationId: row.correlationId };
+      const about = {
+        orgId: asId<OrgId>(row.orgId),
+        projectId: asId<ProjectId>(row.projectId),
+        correlationId: row.correlationId,
+      };
       if (await startIfMissing(deps, { allocationId, resume: true }, about)) started += 1;
     }
     const last = rows.at(-1);

@@ -11,10 +11,11 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { defineSearchAttributeKey } from '@temporalio/common';
+import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common';
 import type {
   AllocationLocalActivities,
   TransitionOrder,
+  TransitionResult,
 } from '../../contracts/allocations/allocation.activities.ts';
 import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
 import {
@@ -29,7 +30,7 @@ import type {
 } from '../../contracts/allocations/allocation.messages.ts';
 import { allocationWaits } from '../../contracts/allocations/allocation.waits.ts';
 import { searchAttributes } from '../../contracts/queues.ts';
-import { whileTaking } from '../lib/intents.ts';
+import { whileTaking, type Taken } from '../lib/intents.ts';
 import { cleanNode, prepareNode, type TaskContext } from './allocation.tasks.ts';
 
 const stateAttribute = defineSearchAttributeKey(searchAttributes.state, 'KEYWORD');
@@ -132,7 +133,7 @@ export class AllocationDriver {
       await condition(() => intents.length > 0 || allHandlersFinished());
       const intent = intents.shift();
       if (intent === undefined) return;
-      await this.#refuse(intent, { kind: 'refused', code: 'allocation_not_active' });
+      if (!(await this.#refuse(intent))) throw impossible('an ended allocation would take a command');
     }
   }
 
@@ -157,8 +158,9 @@ export class AllocationDriver {
   async #awaitIntent(): Promise<void> {
     const full = () => workflowInfo().continueAsNewSuggested && allHandlersFinished();
     await condition(() => this.#inbox.intents.length > 0 || full());
-    if (this.#inbox.intents.length > 0) await this.#take();
-    else await continueAsNew({ allocationId: this.#row.allocationId, resume: true });
+    if (this.#inbox.intents.length > 0) {
+      if ((await this.#take()) === 'later') throw impossible('the row moved while nothing moved it');
+    } else await continueAsNew({ allocationId: this.#row.allocationId, resume: true });
   }
 
   async #release(): Promise<void> {
@@ -182,43 +184,48 @@ export class AllocationDriver {
   }
 
   /** Answers the oldest intent: by a transition where the table allows it, by a refusal otherwise. */
-  async #take(): Promise<'go on' | 'stop'> {
-    const intent = this.#inbox.intents.shift();
+  async #take(): Promise<Taken> {
+    const { intents } = this.#inbox;
+    const intent = intents.shift();
     if (intent === undefined) return 'go on';
-    const code = releaseRefusal(this.#state, intent.kind);
-    if (code !== undefined) {
-      await this.#refuse(intent, { kind: 'refused', code });
-      return 'go on';
-    }
+    const taken = await this.#answer(intent);
+    // The row is ahead: what this step waits for has happened, and the wish is for the state after it.
+    if (taken === 'later') intents.unshift(intent);
+    return taken;
+  }
+
+  async #answer(intent: Intent): Promise<Taken> {
+    const refused = releaseRefusal(this.#state, intent.kind) !== undefined;
+    if (refused) return (await this.#refuse(intent)) ? 'go on' : 'later';
     const event = intent.kind === 'release' ? 'release_requested' : 'force_release_requested';
-    const earlier = await this.#transition(event, { intent });
-    const answer = earlier ?? { kind: 'accepted', state: this.#state };
+    const result = await this.#transition(event, { intent });
+    if (result.kind === 'stale') return 'later';
+    const answer: OperationOutcome =
+      result.kind === 'answered' ? result.outcome : { kind: 'accepted', state: result.state };
     if (intent.command !== null) this.#inbox.answers.set(intent.command.operationId, answer);
-    return earlier === undefined ? 'stop' : 'go on';
+    return result.kind === 'answered' ? 'go on' : 'stop';
   }
 
-  async #refuse({ command }: Intent, outcome: OperationOutcome): Promise<void> {
-    if (command === null) return;
-    const { allocationId } = this.#row;
-    this.#inbox.answers.set(
-      command.operationId,
-      await local.refuseCommand({ allocationId, command, outcome }),
-    );
+  /** @returns false when the row would take the command. */
+  async #refuse({ command }: Intent): Promise<boolean> {
+    if (command === null) return true;
+    const outcome = await local.refuseCommand({ allocationId: this.#row.allocationId, command });
+    if (outcome !== null) this.#inbox.answers.set(command.operationId, outcome);
+    return outcome !== null;
   }
 
-  /** @returns the outcome that the command had already, in which case nothing was moved. */
-  async #transition(event: AllocationEvent, cause: Cause): Promise<OperationOutcome | undefined> {
+  async #transition(event: AllocationEvent, cause: Cause): Promise<TransitionResult> {
     const result = await local.transitionAllocation(this.#order(event, cause));
-    if (result.kind === 'answered') return result.outcome;
+    if (result.kind !== 'done') return result;
     this.#state = result.state;
     this.#version = result.version;
     this.#show();
-    return undefined;
+    return result;
   }
 
   #order(event: AllocationEvent, { intent, reason, provenClean }: Cause): TransitionOrder {
     const to = nextAllocationState(this.#state, event);
-    if (to === undefined) throw new Error(`the state table has no ${event} in ${this.#state}`);
+    if (to === undefined) throw impossible(`the state table has no ${event} in ${this.#state}`);
     const travelling = this.#state === 'requested' && event !== 'provisioning_started';
     return {
       allocationId: this.#row.allocationId,
@@ -252,3 +259,7 @@ export class AllocationDriver {
     ]);
   }
 }
+
+/** A defect of ours: ends the run visibly; the row goes on under a new one. */
+const impossible = (message: string): ApplicationFailure =>
+  ApplicationFailure.create({ message, type: 'internal_error', nonRetryable: true });

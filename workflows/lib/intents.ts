@@ -1,5 +1,8 @@
 import { CancellationScope, condition, isCancellation } from '@temporalio/workflow';
 
+/** What became of one intent. */
+export type Taken = 'go on' | 'stop' | 'later';
+
 /** Settled work, or `interrupted` when an intent asked for it to stop. */
 export type Settled<T> =
   | { readonly kind: 'value'; readonly value: T }
@@ -8,12 +11,13 @@ export type Settled<T> =
 
 /**
  * Runs work while intents arrive. Handlers only record an intent; this loop, on behalf of the main function, takes them
- * one by one: `take` answers it and says whether the work must stop for it.
+ * one by one: `take` answers it and says whether the work must stop for it, or that it must wait until the work has
+ * settled (`later`; it is still among the intents then).
  */
 export async function whileTaking<T>(
   intents: readonly unknown[],
   work: () => Promise<T>,
-  take: () => Promise<'go on' | 'stop'>,
+  take: () => Promise<Taken>,
 ): Promise<Settled<T>> {
   const scope = new CancellationScope({ cancellable: true });
   let settled: Settled<T> | undefined;
@@ -28,10 +32,10 @@ export async function whileTaking<T>(
   for (;;) {
     await condition(() => settled !== undefined || intents.length > 0);
     if (settled !== undefined) return settled;
-    if ((await take()) === 'stop') {
-      scope.cancel();
-      await running;
-      return { kind: 'interrupted' };
-    }
+    const taken = await take();
+    if (taken === 'go on') continue;
+    if (taken === 'stop') scope.cancel();
+    await running;
+    if (taken === 'stop') return { kind: 'interrupted' };
   }
 }

@@ -1,9 +1,7 @@
+import type { PartName } from '../part-name.ts';
 import type { ServiceUser } from '../paths.ts';
 import { ManagedProcess, type SpawnSpec } from '../process.ts';
 import type { Resolution } from '../resolve.ts';
-
-/** The servers of the local stack. */
-export type PartName = 'postgres' | 'temporal' | 'nats' | 'redis';
 
 /** One server of a stack. start() after stop() or kill() brings it back on the same port with the same data. */
 export interface Part {

@@ -130,9 +130,14 @@ export class TaskClient {
   }
 
   private send(call: Call, secret: string): Promise<Reply> {
-    const deadline = AbortSignal.timeout(call.deadlineMs);
-    const signal = call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]);
-    return new Promise<Reply>((resolve, reject) => {
+    // Not AbortSignal.any over AbortSignal.timeout: Node 20 may collect the pair before it fires.
+    const aborting = new AbortController();
+    const { signal } = aborting;
+    const abort = (): void => aborting.abort();
+    const deadline = setTimeout(abort, call.deadlineMs);
+    if (call.signal?.aborted === true) abort();
+    call.signal?.addEventListener('abort', abort, { once: true });
+    const answered = new Promise<Reply>((resolve, reject) => {
       const fail = (): void => reject(new ApiUnavailable(0, signal.aborted ? 'aborted' : 'no_answer'));
       const outgoing = request(
         new URL(call.path, this.options.apiUrl),
@@ -152,6 +157,10 @@ export class TaskClient {
       );
       outgoing.once('error', fail);
       outgoing.end(call.body);
+    });
+    return answered.finally(() => {
+      clearTimeout(deadline);
+      call.signal?.removeEventListener('abort', abort);
     });
   }
 }

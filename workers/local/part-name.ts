@@ -1,0 +1,2 @@
+/** The servers of the local stack. */
+export type PartName = 'postgres' | 'temporal' | 'nats' | 'redis';
