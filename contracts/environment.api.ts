@@ -10,6 +10,8 @@ const file = z.string().min(1);
 export const apiEnvironmentSchema = z
   .object({
     GPUAAS_ENV: environmentName,
+    /** Whether this installation may use MAAS: without it the policy `maas.enabled` cannot be set. */
+    MAAS_ENABLED: z.enum(['true', 'false']).default('false'),
     LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     DATABASE_URL: z.string().min(1),
     DATABASE_POOL_MAX: z.coerce.number().int().min(1).max(500).default(20),
@@ -44,6 +46,7 @@ export const apiEnvironmentSchema = z
 /** The settings of the `api` process. */
 export interface ApiConfig {
   readonly environment: 'development' | 'test' | 'production';
+  readonly maasEnabled: boolean;
   readonly logLevel: string;
   readonly database: { readonly url: string; readonly poolMax: number };
   readonly redisUrl: string;
@@ -76,6 +79,7 @@ export function readApiConfig(variables: Readonly<Record<string, string | undefi
   const env = parseEnvironment(apiEnvironmentSchema, variables);
   return {
     environment: env.GPUAAS_ENV,
+    maasEnabled: env.MAAS_ENABLED === 'true',
     logLevel: env.LOG_LEVEL,
     database: { url: env.DATABASE_URL, poolMax: env.DATABASE_POOL_MAX },
     redisUrl: env.REDIS_URL,

@@ -1,5 +1,6 @@
 /** Builds and queues the node tasks of an allocation. */
 import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
+import { nodeTaskWait } from '../../contracts/allocations/allocation.waits.ts';
 import { nodeTaskParams } from '../../contracts/nodes/node-task.api.ts';
 import type {
   NodeTaskKind,
@@ -44,7 +45,7 @@ export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity'
     const existing = await deps.tasks.findTaskOfActivity(tx, address, attempt);
     if (existing !== undefined) return existing.verdict;
     // Locks the row: from here on its state stands.
-    await noteWait(tx, task.allocationId, { waitingOn: `node task ${task.kind}`, timeoutSeconds });
+    await noteWait(tx, task.allocationId, { waitingOn: nodeTaskWait(task.kind), timeoutSeconds });
     const params = await buildParams(deps, tx, task);
     await deps.tasks.insertTask(
       tx,

@@ -15,15 +15,20 @@ import {
   removeMember,
   renameProject,
 } from '../../db/identity/project.store.ts';
-import { getProjectView, listMemberViews, listProjectViews } from '../../db/identity/project.views.ts';
+import {
+  getProjectView,
+  isProjectOfOrg,
+  listMemberViews,
+  listProjectViews,
+} from '../../db/identity/project.views.ts';
 import type { ApiDeps } from '../deps.ts';
 import { once } from '../idempotency.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
 import { route, type Caller, type Route } from '../route.ts';
 
 /**
- * Projects. A project is seen by its members; changed by its owner. For everybody else of the organisation it cannot be
- * read (404) nor changed (403), for other organisations it does not exist.
+ * Projects. A project is seen by its members; changed by its owner. Everybody else of the organisation is refused (403),
+ * for other organisations it does not exist (404).
  */
 export function projectRoutes(deps: ApiDeps): Route[] {
   return [...reads(deps), ...changes(deps), ...memberships(deps)];
@@ -53,8 +58,9 @@ function reads(deps: ApiDeps): Route[] {
 
 async function visible(deps: ApiDeps, caller: Caller, id: string) {
   const project = await getProjectView(deps.db.q, caller, id);
-  if (project === undefined) throw new CodedError('project_not_found');
-  return project;
+  if (project !== undefined) return project;
+  const hidden = await isProjectOfOrg(deps.db.q, caller, id);
+  throw new CodedError(hidden ? 'ownership_required' : 'project_not_found');
 }
 
 function changes(deps: ApiDeps): Route[] {

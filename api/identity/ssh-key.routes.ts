@@ -25,7 +25,7 @@ export function sshKeyRoutes(deps: ApiDeps): Route[] {
     }),
     route(deleteSshKey, (request) =>
       once(deps, deleteSshKey, request, async (tx) => {
-        await deleteSshKeyOf(tx, request.caller.userId, request.params.ssh_key_id);
+        await deleteSshKeyOf(tx, request.caller, request.params.ssh_key_id);
         return { status: 204, body: null };
       }),
     ),

@@ -10,8 +10,9 @@ export function operationRoutes(deps: ApiDeps): Route[] {
   return [
     route(getOperation, async ({ caller, params }) => {
       const row = await findOperation(deps.db.q, params.operation_id);
-      if (row === undefined || (row.caller !== caller.userId && !caller.isAdmin)) {
-        throw new CodedError('operation_not_found');
+      if (row === undefined) throw new CodedError('operation_not_found');
+      if (row.caller !== caller.userId && !caller.isAdmin) {
+        throw new CodedError(row.orgId === caller.orgId ? 'ownership_required' : 'operation_not_found');
       }
       return { status: 200, body: operationView(row) };
     }),

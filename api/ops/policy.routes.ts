@@ -47,6 +47,9 @@ export function policyRoutes(deps: ApiDeps): Route[] {
 
 /** A value that fits its own bounds and not another policy. */
 async function conflict(deps: ApiDeps, key: PolicyKey, value: unknown): Promise<string | undefined> {
+  if (key === 'maas.enabled' && value === true && !deps.config.maasEnabled) {
+    return 'MAAS_ENABLED is not set for this installation';
+  }
   const reimaging = key === 'allocation.isolation_model' && value === 'full-reimage';
   if (!reimaging || (await deps.policies.get('maas.enabled'))) return undefined;
   return 'full-reimage needs maas.enabled';

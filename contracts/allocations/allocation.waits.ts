@@ -1,3 +1,4 @@
+import type { NodeTaskKind } from '../nodes/node-task.tasks.ts';
 import type { AllocationState } from './allocation.lifecycle.ts';
 
 export type Unblocker = 'nobody' | 'user' | 'admin' | 'node' | 'platform';
@@ -15,3 +16,6 @@ export const allocationWaits = {
     whoCanUnblock: 'admin',
   },
 } as const satisfies Record<AllocationState, { waitingOn: string | null; whoCanUnblock: Unblocker }>;
+
+/** What it waits for while a node works on a task: the same words in the row, `explain` and the Temporal UI. */
+export const nodeTaskWait = (kind: NodeTaskKind): string => `node task ${kind}`;

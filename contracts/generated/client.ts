@@ -660,7 +660,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `project_not_found`. */
       404: {
         headers: {
@@ -802,7 +813,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `project_not_found`. */
       404: {
         headers: {
@@ -1114,7 +1136,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `ssh_key_not_found`. */
       404: {
         headers: {
@@ -1218,7 +1251,18 @@ export interface operations {
       };
       400: components['responses']['BadRequest'];
       401: components['responses']['Unauthorized'];
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `operation_not_found`. */
       404: {
         headers: {

@@ -72,7 +72,7 @@ export const getProject = endpoint({
   query: undefined,
   body: undefined,
   responses: { 200: { description: 'The project.', schema: projectSchema } },
-  errors: ['project_not_found'],
+  errors: ['project_not_found', 'ownership_required'],
 });
 
 export const updateProject = endpoint({
@@ -100,7 +100,7 @@ export const listProjectMembers = endpoint({
   query: z.strictObject(pageQuery),
   body: undefined,
   responses: { 200: { description: 'A page.', schema: pageOf('ProjectMemberPage', memberSchema) } },
-  errors: ['project_not_found'],
+  errors: ['project_not_found', 'ownership_required'],
 });
 
 export const addProjectMember = endpoint({

@@ -60,7 +60,7 @@ export const deleteSshKey = endpoint({
   query: undefined,
   body: undefined,
   responses: { 204: { description: 'Deleted.', schema: null } },
-  errors: ['ssh_key_not_found', 'idempotency_key_reused'],
+  errors: ['ssh_key_not_found', 'ownership_required', 'idempotency_key_reused'],
 });
 
 export const sshKeyEndpoints = [createSshKey, listSshKeys, deleteSshKey] as const;

@@ -39,7 +39,7 @@ export const getOperation = endpoint({
   query: undefined,
   body: undefined,
   responses: { 200: { description: 'The operation.', schema: operationSchema } },
-  errors: ['operation_not_found'],
+  errors: ['operation_not_found', 'ownership_required'],
 });
 
 export const operationEndpoints = [getOperation] as const;

@@ -77,6 +77,15 @@ export async function getProjectView(
   return row === undefined ? undefined : projectView(row.project);
 }
 
+/** Whether a project of this id is the viewer's organisation's, whoever its members are. */
+export async function isProjectOfOrg(q: Queryable, viewer: Viewer, id: string): Promise<boolean> {
+  const [row] = await q
+    .select({ id: projects.id })
+    .from(projects)
+    .where(and(eq(projects.id, id), eq(projects.orgId, viewer.orgId)));
+  return row !== undefined;
+}
+
 /** Members in the order in which they came; one more than `limit` when there are more. */
 export async function listMemberViews(
   q: Queryable,

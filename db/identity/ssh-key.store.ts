@@ -3,7 +3,7 @@ import { and, desc, eq, sql } from 'drizzle-orm';
 import { CodedError } from '../../contracts/errors.ts';
 import { violatedConstraint, type Queryable, type Tx } from '../client.ts';
 import { now } from '../clock.ts';
-import { sshKeys } from '../schema.ts';
+import { sshKeys, users } from '../schema.ts';
 
 export interface SshKeyView {
   readonly id: string;
@@ -48,13 +48,26 @@ export async function insertSshKey(tx: Tx, key: NewSshKey): Promise<SshKeyView> 
   }
 }
 
-/** Deletes a key of a user. @throws CodedError ssh_key_not_found. */
-export async function deleteSshKeyOf(tx: Tx, userId: string, id: string): Promise<void> {
+/**
+ * Deletes a key of a user.
+ * @throws CodedError ssh_key_not_found (another organisation's too), or ownership_required for a colleague's.
+ */
+export async function deleteSshKeyOf(
+  tx: Tx,
+  owner: { readonly userId: string; readonly orgId: string },
+  id: string,
+): Promise<void> {
   const gone = await tx
     .delete(sshKeys)
-    .where(and(eq(sshKeys.id, id), eq(sshKeys.userId, userId)))
+    .where(and(eq(sshKeys.id, id), eq(sshKeys.userId, owner.userId)))
     .returning();
-  if (gone.length === 0) throw new CodedError('ssh_key_not_found');
+  if (gone.length > 0) return;
+  const [colleagues] = await tx
+    .select({ id: sshKeys.id })
+    .from(sshKeys)
+    .innerJoin(users, eq(users.id, sshKeys.userId))
+    .where(and(eq(sshKeys.id, id), eq(users.orgId, owner.orgId)));
+  throw new CodedError(colleagues === undefined ? 'ssh_key_not_found' : 'ownership_required');
 }
 
 /** A user's keys, newest first; one more than `limit` when there are more. */

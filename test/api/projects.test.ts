@@ -132,13 +132,15 @@ describe('listProjects', () => {
 });
 
 describe('getProject and listProjectMembers', () => {
-  it.each(['', '/members'])('200 for a member, 404 for everybody else (%s)', async (suffix) => {
+  it.each(['', '/members'])('200 for a member, 403 for a colleague, 404 for others (%s)', async (suffix) => {
     const id = await newProject();
     const status = async (as: DevUser): Promise<number> =>
       (await h.request('GET', `/api/v1/projects/${id}${suffix}`, { as })).status;
     expect([await status('dev-user'), await status('peer-user'), await status('other-user')]).toEqual([
-      200, 404, 404,
+      200, 403, 404,
     ]);
+    const refused = await h.request('GET', `/api/v1/projects/${id}${suffix}`, { as: 'peer-user' });
+    expect(field(refused, 'code')).toBe('ownership_required');
     await h.request('PUT', `/api/v1/projects/${id}/members/${idOf('peer-user')}`, { as: 'dev-user' });
     expect(await status('peer-user')).toBe(200);
   });

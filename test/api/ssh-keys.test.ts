@@ -136,6 +136,10 @@ describe('the endpoints', () => {
     expect(listed.slice(0, 3)).toEqual(ids);
     const at = `/api/v1/ssh-keys/${String(ids[0])}`;
     expect(await h.request('DELETE', at, { as: 'peer-user' })).toMatchObject({
+      status: 403,
+      body: { code: 'ownership_required' },
+    });
+    expect(await h.request('DELETE', at, { as: 'other-user' })).toMatchObject({
       status: 404,
       body: { code: 'ssh_key_not_found' },
     });

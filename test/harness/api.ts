@@ -141,6 +141,7 @@ function testConfig(stateDir: string, variables: Readonly<Record<string, string>
     TEMPORAL_ADDRESS: nobody,
     REDIS_URL: `redis://${nobody}`,
     GPUAAS_ENV: 'test',
+    MAAS_ENABLED: 'true',
     KEYCLOAK_CLIENT_SECRET: REALM.client.secret,
     NODE_SECRET_KEY_FILE: secretFile,
     ...variables,

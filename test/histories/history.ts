@@ -3,20 +3,27 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/** sha256 of every kept history: what makes a changed or a missing one visible. */
+export const digestFile = fileURLToPath(new URL('./digests.json', import.meta.url));
+
 export const historyFolder = fileURLToPath(new URL('./allocation/', import.meta.url));
 
 /** A history as the engine's own tools write it. */
 export type HistoryJson = Readonly<Record<string, unknown>>;
 
 /** Every kept history, oldest version first. */
-export function keptHistories(): { readonly name: string; readonly history: HistoryJson }[] {
+export function keptHistories(): {
+  readonly name: string;
+  readonly text: string;
+  readonly history: HistoryJson;
+}[] {
   return readdirSync(historyFolder)
     .filter((name) => name.endsWith('.json'))
     .sort()
-    .map((name) => ({
-      name,
-      history: JSON.parse(readFileSync(path.join(historyFolder, name), 'utf8')) as HistoryJson,
-    }));
+    .map((name) => {
+      const text = readFileSync(path.join(historyFolder, name), 'utf8');
+      return { name, text, history: JSON.parse(text) as HistoryJson };
+    });
 }
 
 /** Everything that somebody who holds the history can read in it: its own text, and its payloads decoded. */

@@ -3,13 +3,14 @@
  * is there is never written again: a new recording gets the next version.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
 import { startLab, until, type Lab } from '../harness/lab.ts';
-import { historyFolder, secretsIn, type HistoryJson } from './history.ts';
+import { digestFile, historyFolder, secretsIn, type HistoryJson } from './history.ts';
 import { scenarios, type Scenario } from './scenarios.ts';
 
 const names = process.argv.slice(2);
@@ -31,7 +32,14 @@ async function record(name: string, scenario: Scenario): Promise<void> {
   if (secrets.length > 0) throw new Error(`the history of ${name} holds ${secrets.join(', ')}`);
   const file = nextFile(name);
   writeFileSync(file, `${JSON.stringify(history, undefined, 1)}\n`, { flag: 'wx' });
+  addDigest(file);
   process.stdout.write(`${path.relative(process.cwd(), file)}\n`);
+}
+
+function addDigest(file: string): void {
+  const digests = JSON.parse(readFileSync(digestFile, 'utf8')) as Record<string, string>;
+  digests[path.basename(file)] = createHash('sha256').update(readFileSync(file)).digest('hex');
+  writeFileSync(digestFile, `${JSON.stringify(digests, undefined, 2)}\n`);
 }
 
 function nextFile(name: string): string {

@@ -1,10 +1,12 @@
 /** Replay: every kept history runs through the current workflows; a change that it cannot bear is found out. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { buildWorkflowBundle } from '../../workers/bundle.ts';
-import { keptHistories, readableText, secretsIn } from './history.ts';
+import { digestFile, keptHistories, readableText, secretsIn } from './history.ts';
 import { scenarios } from './scenarios.ts';
 
 const kept = keptHistories();
@@ -35,6 +37,12 @@ describe('kept histories', () => {
   it('are there for every scenario', () => {
     const names = new Set(kept.map(({ name }) => name.replace(/\.v\d+\.json$/, '')));
     expect([...names].sort()).toEqual(Object.keys(scenarios).sort());
+  });
+
+  it('are never changed and never go: a new recording gets a new name', () => {
+    const digests = JSON.parse(readFileSync(digestFile, 'utf8')) as unknown;
+    const found = kept.map(({ name, text }) => [name, createHash('sha256').update(text).digest('hex')]);
+    expect(Object.fromEntries(found)).toEqual(digests);
   });
 
   it.each(kept)('$name replays', async ({ history }) => {

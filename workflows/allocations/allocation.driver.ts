@@ -243,20 +243,24 @@ export class AllocationDriver {
 
   #context(reason: string): TaskContext {
     const { allocationId, nodeId, correlationId, budgets } = this.#row;
-    return { allocationId, nodeId, correlationId, budgets, reason };
+    return { allocationId, nodeId, correlationId, budgets, reason, show: (wait) => this.#tell(wait) };
   }
 
-  /** What an operator sees of it in the Temporal UI. */
+  /** What an operator sees of it in the Temporal UI: attributes to search by, and what it waits for. */
   #show(): void {
-    const { waitingOn } = allocationWaits[this.#state];
-    setCurrentDetails(
-      `**${this.#state}** on node \`${this.#row.nodeId}\`\n\nwaits for: ${waitingOn ?? 'nothing'}`,
-    );
+    this.#tell(allocationWaits[this.#state].waitingOn);
     if (!searchableStates.includes(this.#state)) return;
     upsertSearchAttributes([
       { key: stateAttribute, value: this.#state },
       { key: nodeAttribute, value: this.#row.nodeId },
     ]);
+  }
+
+  /** Current details: they live in the run's memory and add no event. */
+  #tell(waitingOn: string | null): void {
+    setCurrentDetails(
+      `**${this.#state}** on node \`${this.#row.nodeId}\`\n\nwaits for: ${waitingOn ?? 'nothing'}`,
+    );
   }
 }
 

@@ -13,6 +13,7 @@ import type {
   TransitionOrder,
 } from '../../contracts/allocations/allocation.activities.ts';
 import type { TaskBudgets } from '../../contracts/allocations/allocation.messages.ts';
+import { nodeTaskWait } from '../../contracts/allocations/allocation.waits.ts';
 import type { AllocationId, NodeId } from '../../contracts/ids.ts';
 import {
   cleanupSequence,
@@ -32,6 +33,8 @@ export interface TaskContext {
   readonly budgets: TaskBudgets;
   /** Why, as the node logs it. */
   readonly reason: string;
+  /** Tells operators what it waits for now. */
+  readonly show: (waitingOn: string) => void;
 }
 
 export type Phase = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly reason: string };
@@ -96,6 +99,7 @@ async function runTask(
   });
   const { allocationId, nodeId, correlationId, reason } = context;
   const task = { allocationId, nodeId, kind, correlationId, reason };
+  context.show(nodeTaskWait(kind));
   try {
     return await runNodeTask(transition === undefined ? { task } : { task, transition });
   } catch (error) {
