@@ -5,15 +5,24 @@ import type { Answer } from './route.ts';
 /** Kinds of the parts of a list's position. */
 interface CursorParts {
   int: number;
+  bigint: number;
   instant: Date;
   uuid: string;
   text: string;
 }
 type PartsOf<K extends readonly (keyof CursorParts)[]> = { [I in keyof K]: CursorParts[K[I]] };
 
+/** The last instant of the year 9999, which is the last that RFC 3339 can say. */
+const lastInstantMs = 253_402_300_799_999;
+
 const readers: { [K in keyof CursorParts]: (raw: unknown) => CursorParts[K] | undefined } = {
-  int: (raw) => (typeof raw === 'number' && Number.isSafeInteger(raw) ? raw : undefined),
-  instant: (raw) => (typeof raw === 'number' && Math.abs(raw) <= 8.64e15 ? new Date(raw) : undefined),
+  int: (raw) =>
+    typeof raw === 'number' && Number.isInteger(raw) && raw >= 0 && raw <= 2_147_483_647 ? raw : undefined,
+  bigint: (raw) => (typeof raw === 'number' && Number.isSafeInteger(raw) && raw >= 0 ? raw : undefined),
+  instant: (raw) =>
+    typeof raw === 'number' && Number.isInteger(raw) && raw >= 0 && raw <= lastInstantMs
+      ? new Date(raw)
+      : undefined,
   uuid: (raw) => (isUuid(raw) ? raw : undefined),
   text: (raw) => (typeof raw === 'string' && raw.length <= 300 && !raw.includes('\0') ? raw : undefined),
 };

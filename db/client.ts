@@ -75,18 +75,32 @@ export function openDatabase(options: {
   const q = drizzle(pool, { schema });
   return {
     q,
-    tx: (work) => runTransaction(q, work),
+    tx: (work) => runTransaction(pool, work),
     close: () => pool.end(),
   };
 }
 
-async function runTransaction<T>(q: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+async function runTransaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await held.run({ connections: heldConnections() + 1 }, () => q.transaction(work));
+      return await held.run({ connections: heldConnections() + 1 }, () => onConnection(pool, work));
     } catch (error) {
       if (attempt >= maxAttempts || !repeatable.has(sqlState(error) ?? '')) throw error;
     }
+  }
+}
+
+const sessions = new WeakMap<pg.PoolClient, Db>();
+
+/** A transaction on a connection that is given back whatever happens, also when `begin` itself fails. */
+async function onConnection<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    let session = sessions.get(client);
+    if (session === undefined) sessions.set(client, (session = drizzle(client, { schema })));
+    return await session.transaction(work);
+  } finally {
+    client.release(); // the pool drops one that is not queryable any more
   }
 }
 
@@ -105,7 +119,11 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return unavailable.test(state);
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    if (/Connection terminated|timeout exceeded when trying to connect|Client was closed/.test(at.message))
+    if (
+      /Connection terminated|timeout exceeded when trying to connect|Client was closed|is not queryable/.test(
+        at.message,
+      )
+    )
       return true;
   }
   return false;

@@ -2,6 +2,7 @@
  * A worker process: every task queue in one process for local use, one queue each in production (`WORKER_QUEUES`). The
  * provisioning queue brings its reconcilers along.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import {
   DefaultLogger,
@@ -22,6 +23,7 @@ import { buildWorkflowBundle } from './bundle.ts';
 import { provisioningActivities } from './compose.ts';
 import { startLoop } from './reconcilers/loop.ts';
 import { startMissingRuns } from './reconcilers/missing-runs.ts';
+import { deliverCommands } from './reconcilers/undelivered-commands.ts';
 import { completeStoredResults } from './reconcilers/task-completion.ts';
 
 /** What a worker may still finish after it was told to stop. */
@@ -143,22 +145,38 @@ function startReconcilers(of: {
         await startMissingRuns({ db, client, log });
       },
     }),
+    startLoop({
+      name: 'undelivered-commands',
+      everyMs: everyMs * missingRunsEveryTurns,
+      log,
+      sweep: async () => {
+        await deliverCommands(db, client);
+      },
+    }),
   ];
 }
 
-/** The engine may come up after the worker: tries until it answers. */
+/** Pause between two tries to reach the engine. */
+const connectRetryMs = 500;
+
+/** The engine may come up after the worker: tries until it answers. Until then a signal ends the process at once. */
 async function connectWhenReady(
   env: WorkerEnvironment,
   warn: (fields: object, message: string) => void,
 ): Promise<NativeConnection> {
+  const leave = () => process.exit(0);
+  process.once('SIGTERM', leave).once('SIGINT', leave);
   for (;;) {
     try {
-      return await NativeConnection.connect({
+      const connection = await NativeConnection.connect({
         address: env.TEMPORAL_ADDRESS,
         ...(env.TEMPORAL_TLS === 'true' ? { tls: true } : {}),
       });
+      process.off('SIGTERM', leave).off('SIGINT', leave);
+      return connection;
     } catch (error) {
       warn({ error: error instanceof Error ? error.message : 'unknown' }, 'the engine is not there yet');
+      await delay(connectRetryMs);
     }
   }
 }

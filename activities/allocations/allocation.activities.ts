@@ -68,7 +68,12 @@ export function createAllocationActivities(
     },
 
     async transitionAllocation(order) {
-      const result = await guarded(() => db.tx((tx) => applyTransition(deps, tx, order)));
+      const result = await guarded(async () => {
+        const moved = await db.tx((tx) => applyTransition(deps, tx, order));
+        // The next step runs by the budgets of now, not by those of the admission.
+        const budgets = await deps.policies.allocationBudgets();
+        return moved.kind === 'done' ? { ...moved, budgets: taskBudgetsOf(budgets) } : moved;
+      });
       deps.wake.relay(order.allocationId);
       return result;
     },
@@ -85,11 +90,11 @@ export function createAllocationActivities(
     },
 
     async runNodeTask({ task, transition }) {
-      const { workflowExecution, activityId, attempt } = activityInfo();
+      const { workflowExecution, activityId, attempt, scheduleToCloseTimeoutMs } = activityInfo();
       if (workflowExecution === undefined) throw defect('a node task belongs to a workflow');
       const at = { workflowId: workflowExecution.workflowId, runId: workflowExecution.runId, activityId };
       const verdict = await guarded(async () => {
-        const { taskTimeoutSeconds: timeoutSeconds } = await deps.policies.allocationBudgets();
+        const timeoutSeconds = scheduleToCloseTimeoutMs / 1000;
         return db.tx(async (tx) => {
           if (transition !== undefined) await applyTransition(deps, tx, transition);
           return dispatch(tx, task, { ...at, attempt, timeoutSeconds });
@@ -163,7 +168,7 @@ async function applyTransition(
 ): Promise<TransitionResult> {
   const { command } = order;
   const operation = command === null ? undefined : await lockOperation(tx, command.operationId);
-  const written = operation?.outcome == null ? await moveOrStale(tx, order) : await repeatOf(tx, order);
+  const written = operation?.outcome == null ? await moveOrStale(deps, tx, order) : await repeatOf(tx, order);
   if (written === 'stale') return { kind: 'stale' };
   if (written === null)
     return { kind: 'answered', outcome: operation?.outcome ?? { kind: 'accepted', state: order.to } };
@@ -193,11 +198,13 @@ async function applyTransition(
  * before that transition in the next one. For every other event a row that is ahead means a second writer.
  */
 async function moveOrStale(
+  deps: AllocationActivityDeps,
   tx: Tx,
   order: TransitionOrder,
 ): Promise<Awaited<ReturnType<typeof moveAllocation>> | 'stale'> {
   try {
-    return await moveAllocation(tx, order);
+    const stoppedAt = order.event === 'released' ? await deps.tasks.stoppedAt(tx, order.allocationId) : null;
+    return await moveAllocation(tx, order, stoppedAt);
   } catch (error) {
     const wish = order.event === 'release_requested' || order.event === 'force_release_requested';
     if (wish && error instanceof SecondWriterError) return 'stale';
@@ -238,11 +245,17 @@ const snapshotOf = (row: AllocationRow, budgets: TaskBudgets): AllocationSnapsho
   orgId: asId(row.orgId),
   projectId: asId(row.projectId),
   correlationId: row.correlationId,
-  budgets: {
-    taskTimeoutSeconds: budgets.taskTimeoutSeconds,
-    taskAttempts: budgets.taskAttempts,
-    taskRetryMilliseconds: budgets.taskRetryMilliseconds,
-  },
+  budgets: taskBudgetsOf(budgets),
+});
+
+const taskBudgetsOf = ({
+  taskTimeoutSeconds,
+  taskAttempts,
+  taskRetryMilliseconds,
+}: TaskBudgets): TaskBudgets => ({
+  taskTimeoutSeconds,
+  taskAttempts,
+  taskRetryMilliseconds,
 });
 
 const defect = (message: string): ApplicationFailure =>

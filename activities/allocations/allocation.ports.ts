@@ -67,6 +67,8 @@ export interface NodeTaskPort {
   ): Promise<NodeTaskRow | undefined>;
   insertTask(tx: Tx, task: NewNodeTask, params: Record<string, unknown>): Promise<NodeTaskRow>;
   supersedeOpenTasks(tx: Tx, allocationId: string): Promise<void>;
+  /** When the node proved that the tenant's work had ended; null without such a proof. */
+  stoppedAt(q: Queryable, allocationId: string): Promise<Date | null>;
 }
 
 export interface AllocationActivityDeps {

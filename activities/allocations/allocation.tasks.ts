@@ -43,7 +43,12 @@ export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity'
   ): Promise<NodeTaskVerdict | null> {
     const { timeoutSeconds, attempt, ...address } = at;
     const existing = await deps.tasks.findTaskOfActivity(tx, address, attempt);
-    if (existing !== undefined) return existing.verdict;
+    if (existing !== undefined) {
+      // Fenced off by a rival that came late: nobody will answer it. The run goes on anew from its row.
+      if (existing.state === 'superseded' && existing.verdict === null)
+        throw new OutdatedTaskError(`${task.kind} was superseded`);
+      return existing.verdict;
+    }
     // Locks the row: from here on its state stands.
     await noteWait(tx, task.allocationId, { waitingOn: nodeTaskWait(task.kind), timeoutSeconds });
     const params = await buildParams(deps, tx, task);

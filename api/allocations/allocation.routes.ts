@@ -17,6 +17,7 @@ import type {
 import { CodedError, type ErrorCode } from '../../contracts/errors.ts';
 import { asId, type AllocationId, type OperationId } from '../../contracts/ids.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
+import { writeAudit } from '../../db/audit.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import {
   getAllocationView,
@@ -201,7 +202,7 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
     correlationId,
   };
   const code = releaseRefusal(row.state, request.kind);
-  const operation = await openOperation(deps.db.q, opening, code === undefined ? undefined : refused(code));
+  const operation = await openRelease(deps, opening, order, code);
   if (operation.state !== 'open') return releaseAnswer(operation);
   const opened = operation.request as unknown as ReleaseCommand;
   const updateId = updateIdOf(...identity);
@@ -221,6 +222,32 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
     }
   }
   return settle(deps, operation, result, releaseAnswer);
+}
+
+/** Opens the operation; a force-release that is refused at once leaves its audit row with it. */
+async function openRelease(
+  deps: ApiDeps,
+  opening: NewOperation,
+  order: ReleaseCommand,
+  code: ErrorCode | undefined,
+): Promise<OperationRow> {
+  if (code === undefined) return openOperation(deps.db.q, opening);
+  return deps.db.tx(async (tx) => {
+    const operation = await openOperation(tx, opening, refused(code));
+    if (operation.inserted && order.command === 'force_release') {
+      await writeAudit(tx, {
+        actorUserId: order.actorUserId,
+        actorRole: order.actorRole,
+        action: 'allocation.force_release',
+        targetType: 'allocation',
+        targetId: opening.entityId,
+        result: 'refused',
+        correlationId: order.correlationId,
+        details: { code },
+      });
+    }
+    return operation;
+  });
 }
 
 async function rowNow(deps: ApiDeps, id: string) {

@@ -1,11 +1,5 @@
 /** The engine's side of node tasks: heartbeats while an agent works, completion when it has reported. */
-import {
-  ActivityCancelledError,
-  ActivityNotFoundError,
-  ActivityPausedError,
-  ActivityResetError,
-  type Client,
-} from '@temporalio/client';
+import { ActivityCancelledError, ActivityNotFoundError, type Client } from '@temporalio/client';
 import type { NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
 import { assertNoConnectionHeld, type Database } from '../../db/client.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
@@ -13,8 +7,11 @@ import { markCompleted } from '../../db/nodes/node-task.store.ts';
 
 type TaskOfActivity = Pick<NodeTaskRow, 'id' | 'workflowId' | 'runId' | 'activityId'>;
 
-/** Half of the activity's heartbeat time-out. */
-const heartbeatEveryMs = 2500;
+/** Busy polls come every 2 s, the activity's time-out is 5 s: each poll beats. */
+const heartbeatEveryMs = 1500;
+/** Tasks that end at another replica are forgotten after this. */
+const forgetAfterMs = 60_000;
+const rememberedMax = 20_000;
 const callDeadlineMs = 2000;
 
 const addressOf = (task: TaskOfActivity) => ({
@@ -37,33 +34,41 @@ export async function completeActivity(
   assertNoConnectionHeld('temporal');
   try {
     await client.withDeadline(Date.now() + callDeadlineMs, () =>
-      client.activity.complete(addressOf(task), verdict),
+      client.activity.complete(addressOf(task), forHistory(verdict)),
     );
   } catch (error) {
     // Known already, or superseded: the stored result has done its work.
     if (!(error instanceof ActivityNotFoundError)) return false;
   }
-  await markCompleted(db.q, task.id);
-  return true;
+  // Not marked: the reconciler tells it once more, the engine knows it already, and then it is marked.
+  return markCompleted(db.q, task.id).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Heartbeats of running tasks, throttled; remembers which ones the engine wants stopped. */
 export function createHeartbeats(client: Client, onCancel: (nodeId: string) => void) {
   const last = new Map<string, number>();
   const cancelled = new Set<string>();
+  const forgetOld = (now: number) => {
+    for (const [id, at] of last) {
+      if (now - at < forgetAfterMs) continue;
+      last.delete(id);
+      cancelled.delete(id);
+    }
+  };
   return {
     /** Fire and forget: the poll never waits for the engine. */
     beat(task: NodeTaskRow): void {
       const now = performance.now();
       if (now - (last.get(task.id) ?? -Infinity) < heartbeatEveryMs) return;
       last.set(task.id, now);
+      if (last.size > rememberedMax) forgetOld(now);
       const call = () => client.activity.heartbeat(addressOf(task));
       client.withDeadline(Date.now() + callDeadlineMs, call).catch((error: unknown) => {
-        const stop =
-          error instanceof ActivityCancelledError ||
-          error instanceof ActivityPausedError ||
-          error instanceof ActivityResetError;
-        if (!stop) return;
+        // A pause or a reset by an operator holds back the next attempt; the work of this one goes on.
+        if (!(error instanceof ActivityCancelledError)) return;
         cancelled.add(task.id);
         onCancel(task.nodeId);
       });
@@ -75,3 +80,7 @@ export function createHeartbeats(client: Client, onCancel: (nodeId: string) => v
     },
   };
 }
+
+/** What may stand in a history for ever: the node's own words stay in Postgres. */
+const forHistory = (verdict: NodeTaskVerdict): NodeTaskVerdict =>
+  verdict.outcome === 'failed' ? { ...verdict, failure: { ...verdict.failure, message: '' } } : verdict;

@@ -18,7 +18,7 @@ export function auditLogRoutes(deps: ApiDeps): Route[] {
   return [
     route(adminListAuditLogs, async ({ query }) => {
       const { limit, cursor, from, to, ...filter } = query;
-      const position = readCursor(cursor, ['instant', 'int']);
+      const position = readCursor(cursor, ['instant', 'bigint']);
       const after = position && { at: position[0], id: position[1] };
       const range = { from: instantOf(from), to: instantOf(to) };
       const items = await listAuditLogViews(deps.db.q, { ...filter, ...range }, after, limit);

@@ -8,6 +8,7 @@ import type {
   AllocationSnapshot,
   OperationOutcome,
   ReleaseCommand,
+  TaskBudgets,
 } from './allocation.messages.ts';
 
 /** A state change as the workflow orders it. */
@@ -37,7 +38,13 @@ export interface TransitionOrder {
  * knows, because a workflow task was lost after its transition had committed. Neither touched the row.
  */
 export type TransitionResult =
-  | { readonly kind: 'done'; readonly version: number; readonly state: AllocationState }
+  | {
+      readonly kind: 'done';
+      readonly version: number;
+      readonly state: AllocationState;
+      /** The budgets in force now; absent in histories of before they travelled. */
+      readonly budgets?: TaskBudgets;
+    }
   | { readonly kind: 'answered'; readonly outcome: OperationOutcome }
   | { readonly kind: 'stale' };
 

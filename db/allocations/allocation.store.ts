@@ -79,9 +79,14 @@ export type Written =
 /**
  * The only writer of `allocations.state`: moves the row along the table, at exactly the version that the caller saw, and
  * appends the timeline entry.
+ * @param stoppedAt when the node proved that the tenant's work had ended, known with `released`.
  * @throws SecondWriterError when somebody else moved the row.
  */
-export async function moveAllocation(tx: Tx, order: TransitionOrder): Promise<Written> {
+export async function moveAllocation(
+  tx: Tx,
+  order: TransitionOrder,
+  stoppedAt: Date | null = null,
+): Promise<Written> {
   const current = await lockAllocation(tx, order.allocationId);
   const at = await expectedPosition(tx, order, current);
   const operationId = order.command?.operationId ?? null;
@@ -105,6 +110,7 @@ export async function moveAllocation(tx: Tx, order: TransitionOrder): Promise<Wr
       deadline: null,
       ...allocationWaits[to],
       ...instantsOf(order),
+      ...(stoppedAt === null ? {} : { stoppedAt: clamped(stoppedAt) }),
     })
     .where(eq(allocations.id, order.allocationId))
     .returning();
@@ -174,6 +180,10 @@ async function expectedPosition(
   return last?.event === order.underWay ? current : undefined;
 }
 
+/** An age that an agent told, as an instant that cannot lie before the tenant came or after now. */
+const clamped = (at: Date) =>
+  sql`least(greatest(${at.toISOString()}::timestamptz, coalesce(${allocations.activeAt}, ${allocations.createdAt})), gpuaas_now())`;
+
 type Columns = PgUpdateSetSource<typeof allocations>;
 
 function instantsOf(order: TransitionOrder): Columns {
@@ -183,7 +193,7 @@ function instantsOf(order: TransitionOrder): Columns {
     force_release_requested: {
       releaseRequestedAt: sql`coalesce(${allocations.releaseRequestedAt}, gpuaas_now())`,
     },
-    released: { releasedAt: now },
+    released: { releasedAt: now, failureReason: null },
     provision_failed: { failureReason: order.reason ?? 'unknown' },
     release_failed: { failureReason: order.reason ?? 'unknown' },
   };

@@ -69,6 +69,10 @@ const isVisible = (to: { userId: string; orgId: string }): SQL | undefined =>
       and ${projectMembers.userId} = ${to.userId})`,
   );
 
+/** One's own stays in reach, also for somebody who left the project: it still has to be released. */
+const isOwn = (to: { userId: string; orgId: string }): SQL | undefined =>
+  and(eq(allocations.orgId, to.orgId), eq(allocations.userId, to.userId));
+
 /** One page, newest first; one row more than `limit` tells that there is another page. */
 export async function listAllocationViews(
   q: Queryable,
@@ -104,7 +108,9 @@ export async function getAllocationView(
   id: string,
   visibleTo: { userId: string; orgId: string } | undefined,
 ): Promise<{ view: AllocationView; row: AllocationRow } | undefined> {
-  const [found] = await selectAll(q).where(and(eq(allocations.id, id), visibleTo && isVisible(visibleTo)));
+  const [found] = await selectAll(q).where(
+    and(eq(allocations.id, id), visibleTo && or(isVisible(visibleTo), isOwn(visibleTo))),
+  );
   return found === undefined ? undefined : { view: viewOf(found), row: found.row };
 }
 

@@ -93,15 +93,26 @@ export async function offerTasks(
       lastSeenAt: now,
     })
     .where(
-      and(
-        eq(nodeTasks.nodeId, nodeId),
-        inArray(nodeTasks.state, [...openStates]),
-        sql`${nodeTasks.expiresAt} > gpuaas_now()`,
-        running.length > 0 ? sql`${nodeTasks.id} not in ${running}` : undefined,
+      inArray(
+        nodeTasks.id,
+        q
+          .select({ id: nodeTasks.id })
+          .from(nodeTasks)
+          .where(
+            and(
+              eq(nodeTasks.nodeId, nodeId),
+              inArray(nodeTasks.state, [...openStates]),
+              sql`${nodeTasks.expiresAt} > gpuaas_now()`,
+              running.length > 0 ? sql`${nodeTasks.id} not in ${running}` : undefined,
+            ),
+          )
+          .orderBy(nodeTasks.fence)
+          .limit(limit)
+          .for('update', { skipLocked: true }),
       ),
     )
     .returning();
-  return rows.sort((a, b) => a.fence - b.fence).slice(0, limit);
+  return rows.sort((a, b) => a.fence - b.fence);
 }
 
 /** Splits the tasks that an agent says it runs into those to go on with and those to stop. */

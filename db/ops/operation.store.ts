@@ -32,7 +32,7 @@ export async function openOperation(
   q: Queryable,
   operation: NewOperation,
   refusal?: OperationOutcome,
-): Promise<OperationRow> {
+): Promise<OperationRow & { readonly inserted: boolean }> {
   const [inserted] = await q
     .insert(operations)
     .values({
@@ -44,11 +44,11 @@ export async function openOperation(
     })
     .onConflictDoNothing()
     .returning();
-  if (inserted !== undefined) return inserted;
+  if (inserted !== undefined) return { ...inserted, inserted: true };
   const found = await findOperationByKey(q, operation);
   if (found === undefined) throw new CodedError('service_unavailable');
   if (found.bodyHash !== operation.bodyHash) throw new CodedError('idempotency_key_reused');
-  return found;
+  return { ...found, inserted: false };
 }
 
 /** The operation of a key, if there is one. */

@@ -14,7 +14,7 @@ const skus = [
   ...Array.from({ length: crowd }, () => 'crowd'),
   ...['cancel', 'at-once', 'held', 'double', 'other', 'not-admin', 'one-key', 'body', 'late', 'stuck'],
   ...['twice', 'slow', 'fence', 'rubbish', 'silent', 'mute', 'failed', 'retry', 'explain', 'down', 'nobody'],
-  ...['attempts', 'terminated'],
+  ...['attempts', 'terminated', 'tardy', 'unseen', 'early', 'orphan'],
 ];
 const slowMs = 120_000;
 
@@ -43,6 +43,24 @@ const tasksOf = (id: string, kind: NodeTaskKind) =>
   count(
     sql`select count(*)::int as count from node_tasks where allocation_id = ${id}::uuid and kind = ${kind}`,
   );
+
+const distinctTasks = (id: string) =>
+  count(sql`select count(*)::int as count from node_tasks where allocation_id = ${id}::uuid`);
+
+/** How often the API has answered a report of the SKU's node with the status. */
+function reports(sku: string, status: number): number {
+  const node = nodeOfSku(lab, sku).id;
+  const about = ['"operation":"postTaskResult"', `"status":${status},`, node];
+  return lab.api.log.filter((line) => about.every((part) => line.includes(part))).length;
+}
+
+/** The node's answer has come, after the plane had stopped waiting for it, and counts for nothing. */
+async function untilRefusedLate(sku: string, id: string, kind: NodeTaskKind): Promise<void> {
+  await until('the late answer is refused', () => reports(sku, 409) === 1);
+  const superseded = sql`select count(*)::int as count from node_tasks
+    where allocation_id = ${id}::uuid and kind = ${kind} and state = 'superseded' and result_at is null`;
+  expect(await count(superseded)).toBe(1);
+}
 
 async function activeOn(sku: string): Promise<string> {
   const id = await createSurely(lab, sku);
@@ -87,6 +105,34 @@ describe('ending early', () => {
     const id = await createSurely(lab, 'held');
     await offered(id, 'node.allocation_prepare');
     await finish(id);
+  });
+});
+
+describe('wishes for a run that no worker has seen', () => {
+  const runOf = (id: string) => lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id)));
+
+  it('are fulfilled when one comes', { timeout: slowMs }, async () => {
+    const orphan = await activeOn('orphan');
+    await lab.stopWorker();
+    await runOf(orphan).terminate('a test');
+    const made = await Promise.all([lab.create({ sku: 'unseen' }), lab.create({ sku: 'early' })]);
+    expect(made.map((answer) => answer.status)).toEqual([202, 202]);
+    const [unseen, early] = made;
+    await runOf(unseen.id).cancel();
+    const nothing = await lab.release(early.id);
+    expect([nothing.status, field(nothing, 'code')]).toEqual([404, 'allocation_not_found']);
+    const waiting = await lab.release(orphan);
+    expect([waiting.status, field(waiting, 'state')]).toEqual([202, 'open']);
+    for (const id of [orphan, unseen.id, early.id]) {
+      expect((await runOf(id).describe()).historyLength).toBeLessThanOrEqual(3);
+    }
+    await lab.startWorker();
+    expect((await lab.untilState(unseen.id, 'released')).activeAt).toBeNull();
+    await lab.untilState(orphan, 'released');
+    await lab.untilState(early.id, 'active');
+    await finish(early.id);
+    ended(unseen.id);
+    ended(orphan);
   });
 });
 
@@ -174,18 +220,49 @@ describe('repeats and strangers', () => {
 
 describe('nodes that misbehave', () => {
   it.each([
-    ['twice', 'answer_twice'],
-    ['slow', 'answer_late'],
-    ['fence', 'wrong_fence'],
-    ['rubbish', 'rubbish'],
-  ] as const)('lives through %s answers', async (sku, behaviour) => {
-    const delay = { delayMs: 1500 };
+    ['fence', 'wrong_fence', 409],
+    ['rubbish', 'rubbish', 400],
+  ] as const)('lives through %s answers, which it refuses', async (sku, behaviour, status) => {
+    faults(sku, { kind: 'node.allocation_prepare', behaviour }, { kind: 'node.validate_clean', behaviour });
+    const id = await activeOn(sku);
+    expect(reports(sku, status)).toBe(1);
+    await finish(id);
+    expect(reports(sku, status)).toBe(2);
+    expect(await distinctTasks(id)).toBe(5);
+  });
+
+  it('lives through answers that come twice, and believes the first', async () => {
+    const behaviour = 'answer_twice';
     faults(
-      sku,
-      { kind: 'node.allocation_prepare', behaviour, ...delay },
-      { kind: 'node.validate_clean', behaviour, ...delay },
+      'twice',
+      { kind: 'node.allocation_prepare', behaviour },
+      { kind: 'node.validate_clean', behaviour },
     );
-    await finish(await activeOn(sku));
+    const id = await activeOn('twice');
+    await until('the second answer about the first task', () => reports('twice', 200) >= 2);
+    expect(await distinctTasks(id)).toBe(1);
+    await finish(id);
+    await until('the second answer about the last task', () => reports('twice', 200) >= 7);
+    expect(await distinctTasks(id)).toBe(5);
+  });
+
+  it('fails what a node prepares too late, and refuses its answer', async () => {
+    await lab.setPolicy('allocation.task_timeout_seconds', 2);
+    faults('slow', { kind: 'node.allocation_prepare', behaviour: 'answer_late', delayMs: slowMs });
+    const id = await createSurely(lab, 'slow');
+    expect((await lab.untilState(id, 'failed')).failureReason).toBe('node_unreachable');
+    await untilRefusedLate('slow', id, 'node.allocation_prepare');
+    ended(id, 'failed');
+  });
+
+  it('fails the release that a node proves too late, and refuses its answer', async () => {
+    await lab.setPolicy('allocation.task_timeout_seconds', 2);
+    const id = await activeOn('tardy');
+    faults('tardy', { kind: 'node.validate_clean', behaviour: 'answer_late', delayMs: slowMs });
+    await releaseSurely(lab, id);
+    expect((await lab.untilState(id, 'release_failed')).failureReason).toBe('node_unreachable');
+    await untilRefusedLate('tardy', id, 'node.validate_clean');
+    await finish(id);
   });
 
   it('fails the allocation of a node that never prepares, and proves the node clean', async () => {

@@ -5,6 +5,7 @@ import { endpoints } from '../../contracts/endpoints.api.ts';
 import { policies, policyKeys } from '../../contracts/policies.ts';
 import { seed, seedCatalogue } from '../../db/seed.ts';
 import { field, startApiHarness, startTimeoutMs, type ApiAnswer, type ApiHarness } from '../harness/api.ts';
+import { subjectOf } from '../harness/lab.ts';
 
 let h: ApiHarness;
 beforeAll(async () => {
@@ -21,9 +22,13 @@ const nodeBody = (sku = 'h100-8x') => ({ name: `n-${randomUUID()}`, sku, ssh_hos
 const items = <T>(answer: ApiAnswer): T[] => field(answer, 'items') as T[];
 
 interface AuditRow {
+  readonly actor_user_id: string | null;
+  readonly actor_role: string;
   readonly action: string;
-  readonly result: string;
+  readonly target_type: string;
   readonly target_id: string | null;
+  readonly result: string;
+  readonly correlation_id: string;
 }
 
 describe('adminRegisterNode', () => {
@@ -182,6 +187,20 @@ describe('policies', () => {
     expect(row).toMatchObject({ action: 'policy.set', details: { after: value } });
   });
 
+  it('the seed can run again: a policy that was changed stays, one that is missing gets its default', async () => {
+    const [changed, missing] = ['allocation.refund_window_days', 'terminal.session_max_ttl_seconds'] as const;
+    const path = `/api/v1/admin/policies/${changed}`;
+    const set = await admin('PUT', path, { body: { value: 7 } });
+    await h.db.q.execute(sql`delete from policy_values where key = ${missing}`);
+    await seed(h.db);
+    const all = items<{ key: string }>(await admin('GET', '/api/v1/admin/policies'));
+    expect(all.find((one) => one.key === changed)).toEqual(set.body);
+    const rows = await h.db.q.execute<{ value: unknown }>(
+      sql`select value from policy_values where key = ${missing}`,
+    );
+    expect(rows.rows).toEqual([{ value: policies[missing].default }]);
+  });
+
   it('a concurrent write under one key is done once', async () => {
     const key = randomUUID();
     const send = () =>
@@ -231,10 +250,18 @@ describe('adminListAuditLogs', () => {
 });
 
 describe('every privileged mutation', () => {
-  /** How each is called so that it succeeds here; those of a lifecycle are audited by the activity that does them. */
-  const calls: Readonly<Record<string, (() => Promise<ApiAnswer>) | 'by its lifecycle'>> = {
-    'node.register': () => admin('POST', '/api/v1/admin/nodes', { body: nodeBody() }),
-    'policy.set': () => admin('PUT', '/api/v1/admin/policies/maas.enabled', { body: { value: false } }),
+  /** How each is called so that it succeeds here, and what it changes; a lifecycle's is audited by its own activity. */
+  const calls: Readonly<
+    Record<string, { readonly call: () => Promise<ApiAnswer>; readonly target: string } | 'by its lifecycle'>
+  > = {
+    'node.register': {
+      call: () => admin('POST', '/api/v1/admin/nodes', { body: nodeBody() }),
+      target: 'id',
+    },
+    'policy.set': {
+      call: () => admin('PUT', '/api/v1/admin/policies/maas.enabled', { body: { value: false } }),
+      target: 'key',
+    },
     'allocation.force_release': 'by its lifecycle',
   };
   const audited = endpoints.filter((one) => one.audit !== undefined);
@@ -253,16 +280,34 @@ describe('every privileged mutation', () => {
     '%s leaves a row of the refusal and of the success',
     async (_id, one) => {
       const action = one.audit ?? '';
+      const [targetType] = action.split('.');
       const target =
         one.params === undefined ? null : one.path.includes('policy_key') ? 'maas.enabled' : randomUUID();
       const path = one.path.replace(/\{[a-z_]+\}/, target ?? '');
       const refused = await h.request(one.method.toUpperCase(), path, { as: 'dev-user', body: {} });
       expect(refused).toMatchObject({ status: 403, body: { code: 'admin_required' } });
-      expect(await newest(action)).toMatchObject({ action, result: 'refused', target_id: target });
-      const call = calls[action];
-      if (typeof call !== 'function') return;
-      expect((await call()).status).toBeLessThan(300);
-      expect(await newest(action)).toMatchObject({ action, result: 'succeeded' });
+      expect(await newest(action)).toMatchObject({
+        actor_user_id: subjectOf('dev-user'),
+        actor_role: 'user',
+        action,
+        target_type: targetType,
+        target_id: target,
+        result: 'refused',
+        correlation_id: field(refused, 'correlation_id'),
+      });
+      const done = calls[action];
+      if (typeof done !== 'object') return;
+      const answer = await done.call();
+      expect(answer.status).toBeLessThan(300);
+      expect(await newest(action)).toMatchObject({
+        actor_user_id: subjectOf('dev-admin'),
+        actor_role: 'admin',
+        action,
+        target_type: targetType,
+        target_id: field(answer, done.target),
+        result: 'succeeded',
+        correlation_id: answer.headers.get('x-correlation-id'),
+      });
     },
   );
 });

@@ -85,8 +85,8 @@ async function startIfMissing(
   about: Pick<AllocationRequest, 'orgId' | 'projectId' | 'correlationId'>,
 ): Promise<boolean> {
   const options = startOptions(input, about);
-  if (await isRunning(deps.client, options.workflowId)) return false;
   try {
+    if (await isRunning(deps.client, options.workflowId)) return false;
     await deps.client.workflow.start(allocationWorkflowType, {
       ...options,
       workflowIdConflictPolicy: 'FAIL',
@@ -94,7 +94,9 @@ async function startIfMissing(
     });
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
-    throw error;
+    // One that cannot be started must not keep the others from it.
+    deps.log.warn({ allocation_id: input.allocationId, error }, 'a missing run cannot be started');
+    return false;
   }
   deps.log.warn({ allocation_id: input.allocationId, resume: input.resume }, 'started a missing run');
   return true;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { pino } from 'pino';
 import { z } from 'zod';
+import { createLogger } from '../../activities/platform/logging.ts';
 import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
 import { subscribeWake } from '../../activities/platform/redis-wake.ts';
 import { environmentName } from '../../contracts/environment.api.ts';
@@ -13,6 +13,7 @@ import { serveMetrics } from './metrics.ts';
 import { Relay } from './relay.ts';
 
 const streamsRetryMs = 1000;
+const drainMs = 2000;
 const duration = z.coerce.number().int().positive();
 
 const environment = z.object({
@@ -34,7 +35,7 @@ if (!parsed.success) {
   process.exit(78);
 }
 const env = parsed.data;
-const log = pino({ name: 'outbox-relay', level: env.LOG_LEVEL });
+const log = createLogger({ process: 'outbox-relay', level: env.LOG_LEVEL });
 const duplicateWindowMs = env.OUTBOX_DUPLICATE_WINDOW_MS;
 
 const db = openDatabase({ url: env.DATABASE_URL, applicationName: 'outbox-relay', max: 5 });
@@ -85,7 +86,8 @@ async function end(signal: string): Promise<void> {
     wakeUps.close();
     metrics.close();
     metrics.closeAllConnections();
-    await nc.drain();
+    // A drain waits for an answer, which a server that is away gives only after the next connection.
+    await (sink.isUp() ? Promise.race([nc.drain(), delay(drainMs)]) : nc.close());
     await db.close();
   } catch (error) {
     log.warn({ err: error }, 'outbox relay ended uncleanly; its leases run out by themselves');

@@ -95,7 +95,7 @@ interface Cause {
 }
 
 export class AllocationDriver {
-  readonly #row: AllocationSnapshot;
+  #row: AllocationSnapshot;
   readonly #inbox: Inbox;
   #state: AllocationState;
   #version: number;
@@ -150,16 +150,22 @@ export class AllocationDriver {
       await this.#transition('activated', {});
       return;
     }
-    const undone = await cleanNode(this.#context('provisioning failed'));
     const { reason } = prepared.value;
-    await this.#transition('provision_failed', { reason, provenClean: undone.kind === 'done' });
+    const undone = await whileTaking(
+      this.#inbox.intents,
+      () => cleanNode(this.#context('provisioning failed')),
+      () => this.#take(),
+    );
+    if (undone.kind === 'interrupted') return;
+    if (undone.kind === 'error') throw undone.error;
+    await this.#transition('provision_failed', { reason, provenClean: undone.value.kind === 'done' });
   }
 
   async #awaitIntent(): Promise<void> {
     const full = () => workflowInfo().continueAsNewSuggested && allHandlersFinished();
     await condition(() => this.#inbox.intents.length > 0 || full());
     if (this.#inbox.intents.length > 0) {
-      if ((await this.#take()) === 'later') throw impossible('the row moved while nothing moved it');
+      if ((await this.#take()) === 'later') await this.#catchUp();
     } else await continueAsNew({ allocationId: this.#row.allocationId, resume: true });
   }
 
@@ -173,6 +179,15 @@ export class AllocationDriver {
     if (cleaned.kind === 'error') throw cleaned.error;
     if (cleaned.value.kind === 'done') await this.#transition('released', { provenClean: true });
     else await this.#transition('release_failed', { reason: cleaned.value.reason });
+  }
+
+  /** The row is ahead although no step was under way: a command committed and its workflow task was lost with it. */
+  async #catchUp(): Promise<void> {
+    const { allocation } = await local.resumeAllocation({ allocationId: this.#row.allocationId });
+    this.#row = allocation;
+    this.#state = allocation.state;
+    this.#version = allocation.version;
+    this.#show();
   }
 
   /** The transition that travelled with the first task has happened; a command may have moved the row on since. */
@@ -219,6 +234,7 @@ export class AllocationDriver {
     if (result.kind !== 'done') return result;
     this.#state = result.state;
     this.#version = result.version;
+    if (result.budgets !== undefined) this.#row = { ...this.#row, budgets: result.budgets };
     this.#show();
     return result;
   }

@@ -1,0 +1,33 @@
+import type { Client } from '@temporalio/client';
+import { command, updateIdOf } from '../../api/allocations/allocation.commands.ts';
+import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
+import { asId } from '../../contracts/ids.ts';
+import type { Database } from '../../db/client.ts';
+import { decideOperation } from '../../db/ops/operation.store.ts';
+import { undeliveredCommands } from '../../db/ops/undelivered.views.ts';
+
+/** A command younger than this is on its normal way. */
+export const undeliveredAgeSeconds = 15;
+const batchSize = 50;
+
+/**
+ * Sends commands once more of which their run may know nothing, under the same update id: one that it does know is
+ * answered from memory. @returns how many were decided.
+ */
+export async function deliverCommands(
+  db: Database,
+  client: Client,
+  ageSeconds: number = undeliveredAgeSeconds,
+): Promise<number> {
+  let decided = 0;
+  for (const one of await undeliveredCommands(db.q, ageSeconds, batchSize)) {
+    const updateId = updateIdOf(one.caller, one.route, one.key);
+    const result = await command(client, asId(one.allocationId), one.command, updateId);
+    if (result.kind === 'decided') decided += 1;
+    const code = releaseRefusal(one.state, one.command.command);
+    if (result.kind !== 'closed' || !one.undecided || code === undefined) continue;
+    await decideOperation(db.q, asId(one.operationId), { kind: 'refused', code });
+    decided += 1;
+  }
+  return decided;
+}
