@@ -297,7 +297,7 @@ CREATE OR REPLACE FUNCTION public.gpuaas_now()
  RETURNS timestamp with time zone
  LANGUAGE sql
  STABLE
-AS $function$ SELECT date_trunc('milliseconds', clock_timestamp()) + coalesce((SELECT clock_offset FROM clock_offset), interval '0') $function$;
+AS $function$ SELECT date_trunc('milliseconds', statement_timestamp()) + coalesce((SELECT clock_offset FROM clock_offset), interval '0') $function$;
 
 -- Triggers
 CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_logs FOR EACH STATEMENT EXECUTE FUNCTION gpuaas_append_only();

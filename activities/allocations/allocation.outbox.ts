@@ -42,7 +42,8 @@ export async function publishRequested(tx: Tx, row: AllocationRow): Promise<void
 
 /** The events of a transition, in the order in which consumers get them. */
 export async function publishTransition(tx: Tx, row: AllocationRow, order: TransitionOrder): Promise<void> {
-  const base = common(row);
+  // What a command caused is told under that command's own correlation id.
+  const base = { ...common(row), correlationId: order.correlationId };
   const reason = order.reason ?? 'unspecified';
   const version = String(row.version);
   switch (order.event) {
@@ -70,10 +71,10 @@ export async function publishTransition(tx: Tx, row: AllocationRow, order: Trans
         idempotencyKey: [row.userId, row.id, version],
         payload: { user_id: row.userId, allocation_ids: [row.id], project_id: row.projectId, reason },
       });
-      await publishReleasing(tx, row, reason, 1);
+      await publishReleasing(tx, row, order, 1);
       return;
     case 'release_requested':
-      await publishReleasing(tx, row, reason, 0);
+      await publishReleasing(tx, row, order, 0);
       return;
     case 'released': {
       const releasedAt = (row.releasedAt ?? row.stateSince).toISOString();
@@ -93,11 +94,17 @@ export async function publishTransition(tx: Tx, row: AllocationRow, order: Trans
   }
 }
 
-async function publishReleasing(tx: Tx, row: AllocationRow, reason: string, position: number): Promise<void> {
+async function publishReleasing(
+  tx: Tx,
+  row: AllocationRow,
+  order: TransitionOrder,
+  position: number,
+): Promise<void> {
   await publish(tx, releasingRequested, {
     ...common(row),
+    correlationId: order.correlationId,
     position,
     idempotencyKey: [row.id, String(row.version)],
-    payload: { ...subject(row), reason },
+    payload: { ...subject(row), reason: order.reason ?? 'unspecified' },
   });
 }

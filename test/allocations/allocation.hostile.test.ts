@@ -8,6 +8,7 @@ import { field } from '../harness/api.ts';
 import { assertNoResidue, startLab, until, type Lab, type NodeFault } from '../harness/lab.ts';
 import type { Expectation } from '../harness/residue.ts';
 import { createSurely, lives, nodeOfSku, releaseSurely } from './lives.ts';
+import { reportsAnswered, untilRefusedLate } from './reports.ts';
 
 const crowd = 10;
 const skus = [
@@ -39,28 +40,9 @@ async function count(query: ReturnType<typeof sql>): Promise<number> {
   return found.rows[0]?.count ?? 0;
 }
 const rowsOf = (sku: string) => count(sql`select count(*)::int as count from allocations where sku = ${sku}`);
-const tasksOf = (id: string, kind: NodeTaskKind) =>
-  count(
-    sql`select count(*)::int as count from node_tasks where allocation_id = ${id}::uuid and kind = ${kind}`,
-  );
-
-const distinctTasks = (id: string) =>
-  count(sql`select count(*)::int as count from node_tasks where allocation_id = ${id}::uuid`);
-
-/** How often the API has answered a report of the SKU's node with the status. */
-function reports(sku: string, status: number): number {
-  const node = nodeOfSku(lab, sku).id;
-  const about = ['"operation":"postTaskResult"', `"status":${status},`, node];
-  return lab.api.log.filter((line) => about.every((part) => line.includes(part))).length;
-}
-
-/** The node's answer has come, after the plane had stopped waiting for it, and counts for nothing. */
-async function untilRefusedLate(sku: string, id: string, kind: NodeTaskKind): Promise<void> {
-  await until('the late answer is refused', () => reports(sku, 409) === 1);
-  const superseded = sql`select count(*)::int as count from node_tasks
-    where allocation_id = ${id}::uuid and kind = ${kind} and state = 'superseded' and result_at is null`;
-  expect(await count(superseded)).toBe(1);
-}
+const tasksOf = (id: string, kind: NodeTaskKind | null = null) =>
+  count(sql`select count(*)::int as count from node_tasks where allocation_id = ${id}::uuid
+    and (${kind}::node_task_kind is null or kind = ${kind})`);
 
 async function activeOn(sku: string): Promise<string> {
   const id = await createSurely(lab, sku);
@@ -225,10 +207,10 @@ describe('nodes that misbehave', () => {
   ] as const)('lives through %s answers, which it refuses', async (sku, behaviour, status) => {
     faults(sku, { kind: 'node.allocation_prepare', behaviour }, { kind: 'node.validate_clean', behaviour });
     const id = await activeOn(sku);
-    expect(reports(sku, status)).toBe(1);
+    expect(reportsAnswered(lab, sku, status)).toBe(1);
     await finish(id);
-    expect(reports(sku, status)).toBe(2);
-    expect(await distinctTasks(id)).toBe(5);
+    expect(reportsAnswered(lab, sku, status)).toBe(2);
+    expect(await tasksOf(id)).toBe(5);
   });
 
   it('lives through answers that come twice, and believes the first', async () => {
@@ -239,11 +221,11 @@ describe('nodes that misbehave', () => {
       { kind: 'node.validate_clean', behaviour },
     );
     const id = await activeOn('twice');
-    await until('the second answer about the first task', () => reports('twice', 200) >= 2);
-    expect(await distinctTasks(id)).toBe(1);
+    await until('the second answer about the first task', () => reportsAnswered(lab, 'twice', 200) >= 2);
+    expect(await tasksOf(id)).toBe(1);
     await finish(id);
-    await until('the second answer about the last task', () => reports('twice', 200) >= 7);
-    expect(await distinctTasks(id)).toBe(5);
+    await until('the second answer about the last task', () => reportsAnswered(lab, 'twice', 200) >= 7);
+    expect(await tasksOf(id)).toBe(5);
   });
 
   it('fails what a node prepares too late, and refuses its answer', async () => {
@@ -251,7 +233,7 @@ describe('nodes that misbehave', () => {
     faults('slow', { kind: 'node.allocation_prepare', behaviour: 'answer_late', delayMs: slowMs });
     const id = await createSurely(lab, 'slow');
     expect((await lab.untilState(id, 'failed')).failureReason).toBe('node_unreachable');
-    await untilRefusedLate('slow', id, 'node.allocation_prepare');
+    await untilRefusedLate(lab, 'slow', id, 'node.allocation_prepare');
     ended(id, 'failed');
   });
 
@@ -261,7 +243,7 @@ describe('nodes that misbehave', () => {
     faults('tardy', { kind: 'node.validate_clean', behaviour: 'answer_late', delayMs: slowMs });
     await releaseSurely(lab, id);
     expect((await lab.untilState(id, 'release_failed')).failureReason).toBe('node_unreachable');
-    await untilRefusedLate('tardy', id, 'node.validate_clean');
+    await untilRefusedLate(lab, 'tardy', id, 'node.validate_clean');
     await finish(id);
   });
 

@@ -13,7 +13,8 @@ import { REALM } from '../../workers/local/issuer/realm.ts';
 import { field, startTimeoutMs, type ApiAnswer, type ApiHarness, type DevUser } from '../harness/api.ts';
 import { startLab, subjectOf, type Lab } from '../harness/lab.ts';
 
-type Outcome = 'allowed' | 401 | 403 | 404 | string;
+/** `allowed`, the status of a refusal, or what else came. */
+type Outcome = 401 | 403 | 404 | string;
 type Row = Readonly<Record<string, Outcome>>;
 const golden = JSON.parse(readFileSync(new URL('../golden/authz.json', import.meta.url), 'utf8')) as Record<
   string,

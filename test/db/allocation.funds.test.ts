@@ -10,6 +10,7 @@ import { openDatabase, type Database } from '../../db/client.ts';
 import * as access from '../../db/identity/access.store.ts';
 import * as tasks from '../../db/nodes/node-task.store.ts';
 import * as placements from '../../db/nodes/placement.store.ts';
+import { slotsOf } from '../../db/nodes/placement.store.ts';
 import { findOperation, openOperation } from '../../db/ops/operation.store.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/stack.ts';
 
@@ -70,7 +71,7 @@ function withoutMoney() {
   const taken: number[] = [];
   const funds: FundsPort = {
     async hold(tx, _request, allocationId) {
-      taken.push((await placements.slotsOf(tx, allocationId)).length);
+      taken.push((await slotsOf(tx, allocationId)).length);
       return 'insufficient_balance';
     },
   };

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Log } from './install.ts';
 import { isLocked, tryLock, type Lock } from './locks.ts';
@@ -24,6 +24,7 @@ export type { Part } from './parts/part.ts';
 export const PART_NAMES: readonly PartName[] = ['postgres', 'temporal', 'nats', 'redis'];
 
 const LOCK_FILE = 'stack.lock';
+const YOUNG_MS = 60_000;
 const EPHEMERAL_SUFFIX = /-e[0-9a-f]{12}$/;
 /** Servers of a launcher that was killed end by themselves; this is how long that may take. */
 const ORPHAN_DEADLINE_MS = 15_000;
@@ -90,10 +91,16 @@ function absentPart(name: PartName): Part {
 }
 
 /** Deletes the folders of ephemeral stacks whose process was killed. */
+/** A folder that was made a moment ago may not have its lock yet. */
+function isYoung(dir: string): boolean {
+  const made = statSync(dir, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return Date.now() - made < YOUNG_MS;
+}
+
 function sweepEphemeral(root: string): void {
   for (const name of existsSync(root) ? readdirSync(root) : []) {
     const dir = path.join(root, name);
-    if (!EPHEMERAL_SUFFIX.test(name) || isLocked(path.join(dir, LOCK_FILE))) continue;
+    if (!EPHEMERAL_SUFFIX.test(name) || isYoung(dir) || isLocked(path.join(dir, LOCK_FILE))) continue;
     if (PART_NAMES.some((part) => processesIn(path.join(dir, part)).length > 0)) continue;
     rmSync(dir, { recursive: true, force: true });
   }

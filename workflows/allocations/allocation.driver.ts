@@ -259,7 +259,14 @@ export class AllocationDriver {
 
   #context(reason: string): TaskContext {
     const { allocationId, nodeId, correlationId, budgets } = this.#row;
-    return { allocationId, nodeId, correlationId, budgets, reason, show: (wait) => this.#tell(wait) };
+    return {
+      allocationId,
+      nodeId,
+      correlationId,
+      budgets,
+      reason,
+      show: (wait) => this.#tell(wait, this.#state === 'requested' ? 'provisioning' : this.#state),
+    };
   }
 
   /** What an operator sees of it in the Temporal UI: attributes to search by, and what it waits for. */
@@ -272,11 +279,12 @@ export class AllocationDriver {
     ]);
   }
 
-  /** Current details: they live in the run's memory and add no event. */
-  #tell(waitingOn: string | null): void {
-    setCurrentDetails(
-      `**${this.#state}** on node \`${this.#row.nodeId}\`\n\nwaits for: ${waitingOn ?? 'nothing'}`,
-    );
+  /**
+   * Current details: they live in the run's memory and add no event. While the first task is under way the row is
+   * `provisioning` already; the run learns it with the node's verdict.
+   */
+  #tell(waitingOn: string | null, state: AllocationState = this.#state): void {
+    setCurrentDetails(`**${state}** on node \`${this.#row.nodeId}\`\n\nwaits for: ${waitingOn ?? 'nothing'}`);
   }
 }
 
