@@ -10,13 +10,17 @@ RUN_DEPENDS_ON = ("rate_limit.", "allocation.max_", "allocation.task_", "node.")
 HARMLESS_POLICY = "billing.window_seconds"
 
 
-def _own_node():
-    with open(os.path.join(os.environ["FUZZ_FACTS"], "node.dict"), encoding="utf-8") as lines:
+def _fact(name):
+    with open(os.path.join(os.environ["FUZZ_FACTS"], f"{name}.dict"), encoding="utf-8") as lines:
         return lines.readline().strip().strip('"')
 
 
-def _keeps_foreign_node(value):
-    """One id in eight stays foreign: a secret covers its own node only, so what follows is seen behind it alone."""
+def _own_node():
+    return _fact("node")
+
+
+def _stays_foreign(value):
+    """One id in eight stays as it is drawn; what is no id always does."""
     try:
         return uuid.UUID(str(value)).int % 8 == 0
     except ValueError:
@@ -34,8 +38,12 @@ def before_call(context, case, kwargs):
     path = case.path_parameters if isinstance(case.path_parameters, dict) else {}
     if operation == "adminSetPolicy" and str(path.get("policy_key", "")).startswith(RUN_DEPENDS_ON):
         path["policy_key"] = HARMLESS_POLICY
-    if operation in ("waitForTasks", "postTaskResult") and not _keeps_foreign_node(path.get("node_id")):
+    if operation in ("waitForTasks", "postTaskResult") and not _stays_foreign(path.get("node_id")):
+        # A secret covers its own node only, so what follows is seen behind it alone.
         path["node_id"] = _own_node()
+    if operation == "releaseAllocation" and not _stays_foreign(path.get("allocation_id")):
+        # One that no force-release of the run can end first.
+        path["allocation_id"] = _fact("releasable")
     if operation == "waitForTasks" and case.method.upper() == "GET":
         query = case.query if isinstance(case.query, dict) else {}
         hold = query.get("hold_seconds")

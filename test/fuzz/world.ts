@@ -174,6 +174,8 @@ async function makeFacts(platform: Platform, admin: ApiClient, played: PlayedNod
     allocations.push(allocation);
     if (sku === liveSku) await untilActive(admin, allocation);
   }
+  const releasable = await allocate(admin, projectId, liveSku);
+  await untilActive(admin, releasable);
   const released = await admin.POST('/api/v1/allocations/{allocation_id}/release', {
     params: { path: { allocation_id: allocations[0] ?? '' }, header: newKey() },
     body: {},
@@ -186,6 +188,7 @@ async function makeFacts(platform: Platform, admin: ApiClient, played: PlayedNod
     ssh_key: keys,
     public_key: Array.from({ length: sshKeys }, newPublicKey),
     allocation: allocations,
+    releasable: [releasable],
     operation: operations,
     node: [played.id],
     task: await offeredTasks(platform, played),

@@ -39,7 +39,9 @@ function itIssuesTheAgreedTokens(issuer: () => string): void {
 
   it.each(USERS)('issues $username an access token with exactly the agreed claims', async (user) => {
     const answer = await passwordGrant(issuer(), user.username, user.password);
-    expect(answer).toMatchObject({ status: 200, body: { token_type: 'Bearer', expires_in: 300 } });
+    // The second may turn between the making of the token and its answer.
+    expect([300, 299]).toContain(answer.body['expires_in']);
+    expect(answer).toMatchObject({ status: 200, body: { token_type: 'Bearer' } });
     const claims = comparableClaims(await verified(issuer(), textOf(answer, 'access_token')));
     expect(claims).toEqual(expectedClaims(issuer(), user));
   });
