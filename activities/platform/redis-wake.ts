@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis';
+import { wakeChannels } from '../../contracts/wakes.ts';
 
 /** Channel on which whoever committed an event wakes the relay; the message is the partition's number. */
-export const wakeChannel = 'outbox';
+export const wakeChannel = wakeChannels.outbox;
 
 /**
  * Wakes the relays after a commit. Best effort: without Redis the relay's sweep finds the rows. Never rejects and never
