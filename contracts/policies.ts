@@ -66,6 +66,15 @@ export const policies = {
     1,
     60_000,
   ),
+  'notification.max_connections_per_user': int(20, 'Open notification sockets of one user.', 1, 10_000),
+  'notification.retention_days': int(90, 'Days for which a notification is kept.', 1, 3650),
+  'event.log_retention_days': int(365, 'Days for which the event log keeps an event.', 1, 3650),
+  'event.memory_days': int(
+    120,
+    'Days for which a consumer remembers an event; longer than any stream keeps its messages.',
+    100,
+    3650,
+  ),
   'node.offline_after_seconds': int(60, 'Silence after which a node gets no new tenant.', 1, 86_400),
 } as const satisfies Record<string, PolicyDeclaration>;
 

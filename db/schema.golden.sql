@@ -2,10 +2,16 @@
 
 -- Enums
 CREATE TYPE allocation_state AS ENUM ('requested', 'provisioning', 'active', 'releasing', 'released', 'failed', 'release_failed');
+CREATE TYPE dead_letter_reason AS ENUM ('not_json', 'unknown_type', 'unsupported_version', 'schema_violation', 'rejected', 'exhausted', 'crashed');
+CREATE TYPE dead_letter_state AS ENUM ('open', 'replayed', 'discarded');
+CREATE TYPE dlq_replay_state AS ENUM ('running', 'completed', 'cancelled');
 CREATE TYPE node_state AS ENUM ('enrolling', 'available', 'draining', 'quarantined', 'offline', 'retired');
 CREATE TYPE node_task_kind AS ENUM ('node.allocation_prepare', 'node.allocation_cleanup', 'node.gpu_scrub', 'node.storage_cleanup', 'node.validate_clean');
 CREATE TYPE node_task_state AS ENUM ('queued', 'offered', 'succeeded', 'failed', 'cancelled', 'superseded');
-CREATE TYPE operation_kind AS ENUM ('allocation.create', 'allocation.release', 'allocation.force_release');
+CREATE TYPE notification_audience AS ENUM ('user', 'operators');
+CREATE TYPE notification_severity AS ENUM ('info', 'warning', 'error');
+CREATE TYPE notification_type AS ENUM ('low_balance_warning', 'balance_depleted', 'info');
+CREATE TYPE operation_kind AS ENUM ('allocation.create', 'allocation.release', 'allocation.force_release', 'dlq_replay.create', 'dlq_replay.cancel');
 CREATE TYPE operation_state AS ENUM ('open', 'accepted', 'refused');
 CREATE TYPE project_role AS ENUM ('owner', 'member');
 CREATE TYPE scheduler_type AS ENUM ('bare_metal', 'slurm', 'k8s', 'ray');
@@ -64,6 +70,76 @@ CREATE TABLE clock_offset (
   CONSTRAINT clock_offset_singleton CHECK (singleton),
   CONSTRAINT clock_offset_pkey PRIMARY KEY (singleton)
 );
+CREATE TABLE consumed_events (
+  consumer text NOT NULL,
+  event_id uuid NOT NULL,
+  at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT consumed_events_consumer_event_id_pk PRIMARY KEY (consumer, event_id)
+);
+CREATE TABLE dead_letters (
+  id uuid NOT NULL,
+  seq bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  consumer text NOT NULL,
+  consumer_group text NOT NULL,
+  message_key text NOT NULL,
+  subject text NOT NULL,
+  event_id uuid,
+  correlation_id text,
+  reason dead_letter_reason NOT NULL,
+  error_code text,
+  detail text,
+  body bytea NOT NULL,
+  stream text NOT NULL,
+  stream_seq bigint NOT NULL,
+  deliveries integer NOT NULL,
+  first_at timestamp(3) with time zone NOT NULL,
+  last_at timestamp(3) with time zone NOT NULL,
+  state dead_letter_state NOT NULL,
+  arrivals integer DEFAULT 1 NOT NULL,
+  replays integer DEFAULT 0 NOT NULL,
+  history jsonb NOT NULL,
+  dlq_seq bigint NOT NULL,
+  discard_reason text,
+  updated_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
+  CONSTRAINT dead_letters_message UNIQUE (consumer, message_key),
+  CONSTRAINT dead_letters_seq_unique UNIQUE (seq)
+);
+CREATE TABLE dlq_replays (
+  id uuid NOT NULL,
+  state dlq_replay_state NOT NULL,
+  version integer NOT NULL,
+  filter jsonb NOT NULL,
+  dry_run boolean NOT NULL,
+  through_seq bigint NOT NULL,
+  after_seq bigint NOT NULL,
+  matched integer NOT NULL,
+  replayed integer NOT NULL,
+  skipped integer NOT NULL,
+  requested_by uuid NOT NULL,
+  requested_role text NOT NULL,
+  reason text NOT NULL,
+  create_operation_id uuid NOT NULL,
+  correlation_id text NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  state_since timestamp(3) with time zone NOT NULL,
+  finished_at timestamp(3) with time zone,
+  CONSTRAINT dlq_replays_pkey PRIMARY KEY (id)
+);
+CREATE TABLE event_log (
+  id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  event_id uuid NOT NULL,
+  subject text NOT NULL,
+  version text NOT NULL,
+  correlation_id text NOT NULL,
+  occurred_at timestamp(3) with time zone NOT NULL,
+  payload jsonb NOT NULL,
+  stream text NOT NULL,
+  stream_seq bigint NOT NULL,
+  received_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT event_log_pkey PRIMARY KEY (id),
+  CONSTRAINT event_log_event_id_unique UNIQUE (event_id)
+);
 CREATE TABLE idempotency_records (
   caller uuid NOT NULL,
   route text NOT NULL,
@@ -73,6 +149,18 @@ CREATE TABLE idempotency_records (
   response jsonb,
   created_at timestamp(3) with time zone NOT NULL,
   CONSTRAINT idempotency_records_caller_route_key_pk PRIMARY KEY (caller, route, key)
+);
+CREATE TABLE metered_allocations (
+  allocation_id uuid NOT NULL,
+  user_id uuid NOT NULL,
+  project_id uuid,
+  node_id uuid,
+  started_at timestamp(3) with time zone,
+  ended_at timestamp(3) with time zone,
+  ended_by text,
+  recorded_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT metered_allocations_end CHECK (((ended_at IS NULL) = (ended_by IS NULL))),
+  CONSTRAINT metered_allocations_pkey PRIMARY KEY (allocation_id)
 );
 CREATE TABLE node_tasks (
   id uuid NOT NULL,
@@ -116,6 +204,35 @@ CREATE TABLE nodes (
   CONSTRAINT nodes_sku_skus_code_fk FOREIGN KEY (sku) REFERENCES skus(code),
   CONSTRAINT nodes_pkey PRIMARY KEY (id),
   CONSTRAINT nodes_name_unique UNIQUE (name)
+);
+CREATE TABLE notification_cursors (
+  recipient uuid NOT NULL,
+  last_seq bigint NOT NULL,
+  CONSTRAINT notification_cursors_pkey PRIMARY KEY (recipient)
+);
+CREATE TABLE notification_reads (
+  user_id uuid NOT NULL,
+  notification_id uuid NOT NULL,
+  read_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT notification_reads_notification_id_notifications_id_fk FOREIGN KEY (notification_id) REFERENCES notifications(id) ON DELETE CASCADE,
+  CONSTRAINT notification_reads_user_id_notification_id_pk PRIMARY KEY (user_id, notification_id)
+);
+CREATE TABLE notifications (
+  id uuid NOT NULL,
+  audience notification_audience NOT NULL,
+  recipient uuid NOT NULL,
+  seq bigint NOT NULL,
+  event_id uuid NOT NULL,
+  subject text NOT NULL,
+  severity notification_severity NOT NULL,
+  type notification_type NOT NULL,
+  title text NOT NULL,
+  message text NOT NULL,
+  action_url text,
+  occurred_at timestamp(3) with time zone NOT NULL,
+  created_at timestamp(3) with time zone NOT NULL,
+  CONSTRAINT notifications_pkey PRIMARY KEY (id),
+  CONSTRAINT notifications_recipient_seq UNIQUE (recipient, seq)
 );
 CREATE TABLE operations (
   id uuid NOT NULL,
@@ -277,10 +394,19 @@ CREATE INDEX allocations_user_id_created_at ON public.allocations USING btree (u
 CREATE INDEX audit_logs_actor ON public.audit_logs USING btree (actor_user_id, at);
 CREATE INDEX audit_logs_at ON public.audit_logs USING btree (at, id);
 CREATE INDEX audit_logs_target ON public.audit_logs USING btree (target_type, target_id);
+CREATE INDEX consumed_events_at ON public.consumed_events USING btree (at);
+CREATE INDEX dead_letters_open ON public.dead_letters USING btree (subject) WHERE (state = 'open'::dead_letter_state);
+CREATE INDEX dead_letters_state ON public.dead_letters USING btree (state, seq);
+CREATE INDEX dlq_replays_created_at ON public.dlq_replays USING btree (created_at, id);
+CREATE INDEX event_log_correlation_id ON public.event_log USING btree (correlation_id);
+CREATE INDEX event_log_received_at ON public.event_log USING btree (received_at);
+CREATE INDEX event_log_subject ON public.event_log USING btree (subject, id);
+CREATE INDEX metered_allocations_running ON public.metered_allocations USING btree (started_at) WHERE (ended_at IS NULL);
 CREATE INDEX node_tasks_allocation_id ON public.node_tasks USING btree (allocation_id, fence);
 CREATE INDEX node_tasks_open ON public.node_tasks USING btree (node_id) WHERE (state = ANY (ARRAY['queued'::node_task_state, 'offered'::node_task_state]));
 CREATE INDEX node_tasks_uncompleted ON public.node_tasks USING btree (result_at) WHERE ((result_at IS NOT NULL) AND (completed_at IS NULL));
 CREATE INDEX nodes_sku_state ON public.nodes USING btree (sku, state);
+CREATE INDEX notifications_created_at ON public.notifications USING btree (created_at);
 CREATE INDEX operations_open ON public.operations USING btree (entity_id) WHERE (state = 'open'::operation_state);
 CREATE INDEX outbox_published_at ON public.outbox USING btree (published_at) WHERE (published_at IS NOT NULL);
 CREATE INDEX outbox_unpublished ON public.outbox USING btree (partition, id) WHERE (published_at IS NULL);
@@ -310,6 +436,8 @@ GRANT USAGE ON SCHEMA public TO PUBLIC;
 GRANT USAGE ON SCHEMA public TO gpuaas_app;
 GRANT USAGE ON SCHEMA public TO gpuaas_test;
 GRANT SELECT, USAGE ON SEQUENCE audit_logs_id_seq TO gpuaas_app;
+GRANT SELECT, USAGE ON SEQUENCE dead_letters_seq_seq TO gpuaas_app;
+GRANT SELECT, USAGE ON SEQUENCE event_log_id_seq TO gpuaas_app;
 GRANT SELECT, USAGE ON SEQUENCE outbox_id_seq TO gpuaas_app;
 GRANT SELECT, USAGE ON SEQUENCE posix_ids TO gpuaas_app;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE allocations TO gpuaas_app;
@@ -318,12 +446,28 @@ GRANT INSERT, SELECT ON TABLE audit_logs TO gpuaas_app;
 GRANT SELECT ON TABLE audit_logs TO gpuaas_test;
 GRANT SELECT ON TABLE clock_offset TO gpuaas_app;
 GRANT SELECT, UPDATE ON TABLE clock_offset TO gpuaas_test;
+GRANT DELETE, INSERT, SELECT ON TABLE consumed_events TO gpuaas_app;
+GRANT SELECT ON TABLE consumed_events TO gpuaas_test;
+GRANT INSERT, SELECT, UPDATE ON TABLE dead_letters TO gpuaas_app;
+GRANT SELECT ON TABLE dead_letters TO gpuaas_test;
+GRANT INSERT, SELECT, UPDATE ON TABLE dlq_replays TO gpuaas_app;
+GRANT SELECT ON TABLE dlq_replays TO gpuaas_test;
+GRANT DELETE, INSERT, SELECT ON TABLE event_log TO gpuaas_app;
+GRANT SELECT ON TABLE event_log TO gpuaas_test;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE idempotency_records TO gpuaas_app;
 GRANT SELECT ON TABLE idempotency_records TO gpuaas_test;
+GRANT INSERT, SELECT, UPDATE ON TABLE metered_allocations TO gpuaas_app;
+GRANT SELECT ON TABLE metered_allocations TO gpuaas_test;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE node_tasks TO gpuaas_app;
 GRANT SELECT ON TABLE node_tasks TO gpuaas_test;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE nodes TO gpuaas_app;
 GRANT SELECT ON TABLE nodes TO gpuaas_test;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification_cursors TO gpuaas_app;
+GRANT SELECT ON TABLE notification_cursors TO gpuaas_test;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE notification_reads TO gpuaas_app;
+GRANT SELECT ON TABLE notification_reads TO gpuaas_test;
+GRANT DELETE, INSERT, SELECT ON TABLE notifications TO gpuaas_app;
+GRANT SELECT ON TABLE notifications TO gpuaas_test;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE operations TO gpuaas_app;
 GRANT SELECT ON TABLE operations TO gpuaas_test;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE orgs TO gpuaas_app;

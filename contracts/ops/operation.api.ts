@@ -5,6 +5,8 @@ export const operationKinds = [
   'allocation.create',
   'allocation.release',
   'allocation.force_release',
+  'dlq_replay.create',
+  'dlq_replay.cancel',
 ] as const;
 export type OperationKind = (typeof operationKinds)[number];
 

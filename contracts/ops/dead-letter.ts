@@ -1,0 +1,41 @@
+/** Plain facts of the dead-letter queue, shared by consumers, tables and API. */
+
+/** Why a message was given up. */
+export const deadLetterReasons = [
+  /** The body is no JSON. */
+  'not_json',
+  /** No channel has this event type, or it came on another channel's subject. */
+  'unknown_type',
+  /** A major version that this consumer does not read. */
+  'unsupported_version',
+  /** A field is missing, wrong or foreign to the closed object. */
+  'schema_violation',
+  /** The effect said that no repetition can help. */
+  'rejected',
+  /** Every delivery failed. */
+  'exhausted',
+  /** JetStream gave up while the consumer could not say why. */
+  'crashed',
+] as const;
+export type DeadLetterReason = (typeof deadLetterReasons)[number];
+
+export const deadLetterStates = ['open', 'replayed', 'discarded'] as const;
+export type DeadLetterState = (typeof deadLetterStates)[number];
+
+/** Headers of a message in the DLQ. */
+export const deadLetterHeaders = {
+  reason: 'Gpuaas-Dlq-Reason',
+  errorCode: 'Gpuaas-Dlq-Error-Code',
+  detail: 'Gpuaas-Dlq-Detail',
+  consumer: 'Gpuaas-Dlq-Consumer',
+  group: 'Gpuaas-Dlq-Group',
+  subject: 'Gpuaas-Dlq-Subject',
+  stream: 'Gpuaas-Dlq-Stream',
+  streamSeq: 'Gpuaas-Dlq-Stream-Sequence',
+  deliveries: 'Gpuaas-Dlq-Deliveries',
+  firstAt: 'Gpuaas-Dlq-First-At',
+  lastAt: 'Gpuaas-Dlq-Last-At',
+} as const;
+
+/** Header of a replayed message: which replay of this letter it is, from 1. */
+export const replayHeader = 'Gpuaas-Replay';

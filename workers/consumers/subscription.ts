@@ -1,0 +1,80 @@
+import type { AnyChannel, EventEnvelope, PayloadOf } from '../../contracts/envelope.ts';
+import type { Tx } from '../../db/client.ts';
+
+/** Who consumes: one durable JetStream consumer for each group and subject. */
+export type ConsumerGroup =
+  | 'provisioning'
+  | 'billing'
+  | 'account'
+  | 'notification-relay'
+  | 'event-log'
+  | 'dlq-desk';
+
+/** One delivery, as a handler sees it. */
+export interface Delivered<P> {
+  readonly event: EventEnvelope<P>;
+  readonly stream: string;
+  readonly streamSeq: number;
+  /** From 1. */
+  readonly delivery: number;
+}
+
+/** Work to do once the effect is committed; best effort: what must not be lost belongs into the effect. */
+export type AfterCommit = () => void | Promise<void>;
+
+/** A typed consumer of one channel. Make it with `effect` or `command`. */
+export type Subscription =
+  | {
+      readonly kind: 'effect';
+      readonly group: ConsumerGroup;
+      readonly channel: AnyChannel;
+      readonly apply: (tx: Tx, delivered: Delivered<unknown>) => Promise<AfterCommit | undefined>;
+    }
+  | {
+      readonly kind: 'command';
+      readonly group: ConsumerGroup;
+      readonly channel: AnyChannel;
+      readonly send: (delivered: Delivered<unknown>) => Promise<void>;
+    };
+
+/**
+ * An effect in Postgres: runs in the transaction that also remembers the event for this group, so it happens once
+ * however often the event is delivered. Throw `RejectedEvent` for what no repetition can mend; anything else is tried
+ * again with growing pauses.
+ */
+export const effect = <C extends AnyChannel>(
+  group: ConsumerGroup,
+  channel: C,
+  apply: (tx: Tx, delivered: Delivered<PayloadOf<C>>) => Promise<AfterCommit | undefined>,
+): Subscription => ({
+  kind: 'effect',
+  group,
+  channel,
+  apply: (tx, delivered) => apply(tx, delivered as Delivered<PayloadOf<C>>),
+});
+
+/**
+ * A command to a workflow, whose `updateId` is the event's id; sent outside any transaction. The event is remembered
+ * after it was taken.
+ */
+export const command = <C extends AnyChannel>(
+  group: ConsumerGroup,
+  channel: C,
+  send: (delivered: Delivered<PayloadOf<C>>) => Promise<void>,
+): Subscription => ({
+  kind: 'command',
+  group,
+  channel,
+  send: (delivered) => send(delivered as Delivered<PayloadOf<C>>),
+});
+
+/** The effect says that no repetition can help: the event goes to the DLQ at once. */
+export class RejectedEvent extends Error {
+  readonly errorCode: string;
+
+  constructor(errorCode: string, message: string) {
+    super(message);
+    this.name = 'RejectedEvent';
+    this.errorCode = errorCode;
+  }
+}
