@@ -23,8 +23,8 @@ export const placeOf = (change: Change): string =>
     : `${change.operation} ${change.path}`;
 
 /**
- * The annotations of a change log: lines `breaking: <METHOD> <path>: why` (or `breaking: DOCUMENT: why`), as a list
- * item or alone, below a second-level heading, with a reason.
+ * The annotations of a change log: lines `breaking: <METHOD> <path>: why` (or `breaking: EVENT <subject>: why`, or
+ * `breaking: DOCUMENT: why`), as a list item or alone, below a second-level heading, with a reason.
  * @returns the whole lines by the place that they name.
  */
 export function annotations(changelog: string): ReadonlyMap<string, readonly string[]> {
@@ -32,7 +32,7 @@ export function annotations(changelog: string): ReadonlyMap<string, readonly str
   let belowHeading = false;
   for (const line of changelog.split('\n')) {
     if (line.startsWith('## ')) belowHeading = true;
-    const match = /^(?:[-*] )?breaking: (DOCUMENT|[A-Z]+ \/\S*): \S/.exec(line.trim());
+    const match = /^(?:[-*] )?breaking: (DOCUMENT|EVENT \S+|[A-Z]+ \/\S*): \S/.exec(line.trim());
     const place = match?.[1];
     if (!belowHeading || place === undefined) continue;
     found.set(place, [...(found.get(place) ?? []), line.trim()]);

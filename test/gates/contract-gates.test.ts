@@ -229,6 +229,36 @@ describe('contracts_breaking_change.sh', () => {
     expect(repeated.code).toBe(1);
   }, 60_000);
 
+  it('refuses a field of an event that is gone, in the tree and as a commit', async () => {
+    const events = 'contracts/generated/asyncapi.yaml';
+    const text = await readFile(join(generated, 'asyncapi.yaml'), 'utf8');
+    await put(events, text);
+    await commit();
+    await put(events, replaceOnce(text, /        active_at:\n(?: {10}.*\n)+/, ''));
+    for (const step of [() => Promise.resolve(), commit]) {
+      await step();
+      const { code, output } = await run(gate, [folder]);
+      expect(output).toContain('refused: EVENT gpuaas.provisioning.active');
+      expect(code).toBe(1);
+    }
+  }, 60_000);
+
+  it('compares with the point where the branch left its upstream, or with the base that is given', async () => {
+    await commit();
+    await git('branch', 'upstream');
+    await git('branch', '--set-upstream-to', 'upstream');
+    await change(removed, '');
+    await commit();
+    await put('README.md', 'second\n');
+    await commit();
+    const { code, output } = await run(gate, [folder]);
+    expect(output).toContain('refused: GET /api/v1/catalog/skus');
+    expect(code).toBe(1);
+    const based = await run('env', ['CONTRACT_BASE=HEAD', 'bash', gate, folder]);
+    expect(based.output).toContain('is as in HEAD');
+    expect(based.code).toBe(0);
+  }, 60_000);
+
   it.each([
     ['another method', '- breaking: POST /api/v1/catalog/skus: why'],
     ['another path', '- breaking: GET /api/v1/catalog: why'],

@@ -1,31 +1,54 @@
 #!/usr/bin/env bash
-# Refuses a change of the OpenAPI document that breaks clients, unless contracts/CHANGELOG.md explains it.
-# In a clean tree the last commit is compared with the one before it, otherwise the tree with the last commit.
+# Refuses a change of the OpenAPI or AsyncAPI document that breaks clients or consumers, unless contracts/CHANGELOG.md
+# explains it (and, for an event, its version says so).
+# Base: $CONTRACT_BASE where it is set; otherwise the last commit, and in a clean tree the point where the branch left
+# its upstream, or the commit before the last one where there is no upstream.
 # Usage: contracts_breaking_change.sh [repository]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "${1:-$here/../..}" && pwd)
-document=contracts/generated/openapi.yaml
 changelog=contracts/CHANGELOG.md
+in_repository() { git -C "$root" "$@"; }
 
-base=HEAD
-if [ -z "$(git -C "$root" status --porcelain)" ]; then base=HEAD~1; fi
-if ! git -C "$root" cat-file -e "$base:$document" 2>/dev/null; then
-  echo "first version of $document: nothing to compare with"
-  exit 0
-fi
+base_of() {
+  if [ -n "${CONTRACT_BASE:-}" ]; then echo "$CONTRACT_BASE"; return; fi
+  if [ -n "$(in_repository status --porcelain)" ]; then echo HEAD; return; fi
+  local left
+  left=$(in_repository merge-base HEAD '@{upstream}' 2>/dev/null || true)
+  if [ -n "$left" ] && [ "$left" != "$(in_repository rev-parse HEAD)" ]; then echo "$left"; else echo HEAD~1; fi
+}
+base=$(base_of)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-git -C "$root" show "$base:$document" >"$work/base.yaml"
-git -C "$root" show "$base:$changelog" >"$work/base.md" 2>/dev/null || : >"$work/base.md"
+in_repository show "$base:$changelog" >"$work/base.md" 2>/dev/null || : >"$work/base.md"
 if [ -f "$root/$changelog" ]; then cp "$root/$changelog" "$work/now.md"; else : >"$work/now.md"; fi
 
-if cmp -s "$work/base.yaml" "$root/$document"; then
-  echo "$document is as in $base"
-  exit 0
+# Says whether there is something to compare, and puts the base's version into $work.
+changed() {
+  local document=$1
+  if [ ! -f "$root/$document" ] && ! in_repository cat-file -e "$base:$document" 2>/dev/null; then return 1; fi
+  if ! in_repository cat-file -e "$base:$document" 2>/dev/null; then
+    echo "first version of $document: nothing to compare with"
+    return 1
+  fi
+  in_repository show "$base:$document" >"$work/base.yaml"
+  if cmp -s "$work/base.yaml" "$root/$document"; then
+    echo "$document is as in $base"
+    return 1
+  fi
+}
+failed=0
+judge() { if (cd "$here/../.." && node --import tsx "$@"); then echo "$document compared with $base: no unexplained breaking change"; else failed=1; fi; }
+
+document=contracts/generated/openapi.yaml
+if changed "$document"; then
+  oasdiff=$("$here/oasdiff.sh")
+  "$oasdiff" breaking --allow-external-refs=false --format json "$work/base.yaml" "$root/$document" >"$work/report.json"
+  judge test/gates/breaking-changes.ts "$work/report.json" "$work/base.md" "$work/now.md"
 fi
-oasdiff=$("$here/oasdiff.sh")
-"$oasdiff" breaking --allow-external-refs=false --format json "$work/base.yaml" "$root/$document" >"$work/report.json"
-(cd "$here/../.." && node --import tsx test/gates/breaking-changes.ts "$work/report.json" "$work/base.md" "$work/now.md")
-echo "$document compared with $base: no unexplained breaking change"
+document=contracts/generated/asyncapi.yaml
+if changed "$document"; then
+  judge test/gates/event-changes.ts "$work/base.yaml" "$root/$document" "$work/base.md" "$work/now.md"
+fi
+exit "$failed"
