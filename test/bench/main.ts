@@ -2,11 +2,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { runInteractive } from '../../workers/local/run.ts';
+import { runInteractive, type RunContext } from '../../workers/local/run.ts';
 import { runBench } from './bench.ts';
+import { renderEventReport, runEventBench } from './event-plane.ts';
 import { renderReport } from './report.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -21,14 +23,33 @@ const whole = (name: string, text: string | undefined, fallback: number): number
   throw new Error(`--${name} is a whole number above 0`);
 };
 
-await runInteractive('bench', async (context) => {
-  const { report, stateDir } = await runBench(context, {
-    quick: values.quick,
-    repeats: whole('repeats', values.repeats, values.quick ? 2 : 5),
-    concurrency: whole('concurrency', values.concurrency, 12),
-  });
+function save(report: unknown, stateDir: string): string {
   const file = path.resolve(values.json ?? path.join(stateDir, 'bench', 'report.json'));
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-  context.log(`\n${renderReport(report)}\n\nJSON: ${file}`);
-});
+  return file;
+}
+
+/** What can be measured; the lifecycle when nothing is named. */
+const suites: Readonly<Record<string, (context: RunContext) => Promise<void>>> = {
+  lifecycle: async (context) => {
+    const { report, stateDir } = await runBench(context, {
+      quick: values.quick,
+      repeats: whole('repeats', values.repeats, values.quick ? 2 : 5),
+      concurrency: whole('concurrency', values.concurrency, 12),
+    });
+    context.log(`\n${renderReport(report)}\n\nJSON: ${save(report, stateDir)}`);
+  },
+  events: async (context) => {
+    const repeats = values.repeats === undefined ? undefined : whole('repeats', values.repeats, 1);
+    const { report, stateDir } = await runEventBench(context, { quick: values.quick, repeats });
+    context.log(`\n${renderEventReport(report)}\n\nJSON: ${save(report, stateDir)}`);
+  },
+};
+
+const [name = 'lifecycle'] = positionals;
+const suite = suites[name];
+if (suite === undefined || positionals.length > 1) {
+  throw new Error(`bench measures one of ${Object.keys(suites).join(', ')}`);
+}
+await runInteractive('bench', suite);
