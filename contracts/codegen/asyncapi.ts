@@ -1,73 +1,92 @@
 import { z } from 'zod';
-import { allocationChannels } from '../allocations/allocation.events.ts';
-import { dlqSubject, messageSchema, type Channel } from '../envelope.ts';
+import { channels, sockets } from '../channels.ts';
 import {
-  isJsonObject,
-  objectAt,
-  rewrite,
-  toJson,
-  type Json,
-  type JsonDraft,
-  type JsonObject,
-} from './json.ts';
-import { tidySchema } from './schemas.ts';
+  dlqSubject,
+  messageSchema,
+  type AnyChannel,
+  type SocketChannel,
+  type SocketMessage,
+  type SocketOperation,
+} from '../envelope.ts';
+import {
+  gpuScrubParams,
+  nodeCleanupTaskResult,
+  storageCleanupParams,
+  validateCleanParams,
+} from '../nodes/node-task.api.ts';
+import { nodeCleanupTaskTypes } from '../nodes/node-task.tasks.ts';
+import { terminalOpenTaskParams, terminalStreamFrame } from '../terminal/terminal-session.events.ts';
+import { schemaParts } from './asyncapi-schemas.ts';
+import { type JsonDraft, type JsonObject } from './json.ts';
 
-export type AnyChannel = Channel<string, z.ZodObject>;
+/** What a document is made of; each part has a default, so that a generator of few channels stays short. */
+export interface AsyncApiParts {
+  readonly channels?: readonly AnyChannel[];
+  readonly sockets?: readonly SocketChannel[];
+  /** Schemas with an id that no channel refers to. */
+  readonly components?: readonly z.ZodType[];
+}
 
-const definitionPrefix = '#/definitions/';
+/** Types that travel elsewhere (node tasks, the terminal's inner stream) and are part of the contract all the same. */
+const nodeCleanupTaskType = z.enum(nodeCleanupTaskTypes).meta({
+  id: 'NodeCleanupTaskType',
+  description: 'The tasks that make a node ready for its next tenant.',
+});
+const otherComponents: readonly z.ZodType[] = [
+  nodeCleanupTaskType,
+  gpuScrubParams,
+  storageCleanupParams,
+  validateCleanParams,
+  nodeCleanupTaskResult.extend({ task_type: nodeCleanupTaskType }).meta({ id: 'NodeCleanupTaskResult' }),
+  terminalOpenTaskParams,
+  terminalStreamFrame,
+];
 
-const isNull = (schema: Json): boolean => isJsonObject(schema) && schema['type'] === 'null';
+const tags = [{ name: 'gpuaas' }];
 
-/**
- * `anyOf: [X, null]` (or `type: [X, null]`) as X with `nullable: true`, the form of the source contract.
- * @throws Error for any other use of a null type, which this form cannot say.
- */
-function sayNullable(node: JsonObject): JsonObject {
-  const { anyOf, type, ...rest } = node;
-  if (Array.isArray(type)) {
-    const others = type.filter((name: Json) => name !== 'null');
-    const [only] = others;
-    if (others.length !== 1 || only === undefined || rest['enum'] !== undefined) {
-      throw new Error('a type of several members cannot be said with nullable');
+/** Named members of the document under construction; a name is given once, or to the same thing again. */
+class Components {
+  readonly schemas: JsonDraft = {};
+  readonly messages: JsonDraft = {};
+
+  /** The schema in the document's form; its named parts become components. */
+  schema(of: z.ZodType): JsonObject {
+    const { schema, schemas } = schemaParts(of);
+    for (const [name, one] of Object.entries(schemas)) this.#put(this.schemas, 'schema', name, one);
+    return schema;
+  }
+
+  /** A reference to the message, which becomes a component. */
+  message(name: string, message: JsonObject): JsonObject {
+    if (this.messages[name] !== undefined) throw new Error(`message ${name} is declared twice`);
+    this.messages[name] = message;
+    return { $ref: `#/components/messages/${name}` };
+  }
+
+  #put(into: JsonDraft, kind: string, name: string, value: JsonDraft[string]): void {
+    const present = into[name];
+    if (present !== undefined && JSON.stringify(present) !== JSON.stringify(value)) {
+      throw new Error(`${kind} ${name} is declared twice, differently`);
     }
-    return { type: only, ...rest, nullable: true };
+    into[name] = value;
   }
-  if (!Array.isArray(anyOf) || !anyOf.some(isNull)) return node;
-  const others = anyOf.filter((branch: Json) => !isNull(branch));
-  const [only] = others;
-  if (others.length !== 1 || !isJsonObject(only) || '$ref' in only) {
-    throw new Error('a nullable union or reference cannot be said with nullable');
-  }
-  return { ...only, ...rest, nullable: true };
 }
 
-const relocate = (node: JsonObject): JsonObject => {
-  const target = node['$ref'];
-  if (typeof target !== 'string' || !target.startsWith(definitionPrefix)) return node;
-  return { ...node, $ref: `#/components/schemas/${target.slice(definitionPrefix.length)}` };
-};
-
-interface MessageParts {
-  readonly payload: JsonObject;
-  readonly schemas: JsonObject;
+/** The messages that consumers of a channel read: the current one, and the previous version during its window. */
+function eventMessages(of: AnyChannel, into: Components): JsonObject {
+  const one = (payload: z.ZodObject, name: string, messageId: string): JsonObject => {
+    if (payload.meta()?.id === undefined) throw new Error(`${of.subject}: the payload has no id`);
+    const schema = into.schema(messageSchema({ subject: of.subject, payload }));
+    return into.message(name, { name, messageId, payload: schema });
+  };
+  const current = one(of.payload, of.messageName, of.subject);
+  if (of.previous === undefined) return current;
+  const suffix = `V${of.previous.version.split('.')[0] ?? ''}`;
+  const id = `${of.subject}.${suffix.toLowerCase()}`;
+  return { oneOf: [current, one(of.previous.payload, of.messageName + suffix, id)] };
 }
 
-/** The closed merged message of a channel (D-0004), its payload schema apart under its own id. */
-function messageParts(of: AnyChannel): MessageParts {
-  const generated = toJson(z.toJSONSchema(messageSchema(of), { target: 'draft-7', io: 'output' }));
-  const tidy = rewrite(generated, (node) => relocate(sayNullable(tidySchema(node))));
-  if (!isJsonObject(tidy)) throw new Error(`${of.subject}: no object`);
-  const { $schema: _, definitions, ...payload } = tidy;
-  if (!isJsonObject(definitions)) throw new Error(`${of.subject}: the payload has no id`);
-  const schemas: JsonDraft = {};
-  for (const name of Object.keys(definitions)) {
-    const { id: _id, ...schema } = objectAt(definitions, name);
-    schemas[name] = schema;
-  }
-  return { payload, schemas };
-}
-
-function channelItem(of: AnyChannel): JsonObject {
+function eventChannel(of: AnyChannel, into: Components): JsonObject {
   const text = of.description === undefined ? {} : { description: of.description };
   return {
     servers: ['nats-internal'],
@@ -80,10 +99,49 @@ function channelItem(of: AnyChannel): JsonObject {
     },
     [of.direction]: {
       operationId: of.operationId,
+      'x-event-version': of.version,
       description: of.description ?? `The domain event \`${of.subject}\`, version ${of.version}.`,
-      tags: [{ name: 'gpuaas' }],
-      message: { $ref: `#/components/messages/${of.messageName}` },
+      tags,
+      message: eventMessages(of, into),
     },
+  };
+}
+
+function socketMessage(of: SocketMessage, into: Components): JsonObject {
+  const type = of.contentType === undefined ? {} : { contentType: of.contentType };
+  return into.message(of.name, {
+    name: of.name,
+    messageId: of.messageId,
+    ...type,
+    payload: into.schema(of.payload),
+  });
+}
+
+function socketOperation(of: SocketOperation, into: Components): JsonObject {
+  const [first, ...more] = of.messages.map((message) => socketMessage(message, into));
+  if (first === undefined) throw new Error(`${of.operationId}: no message`);
+  const message = more.length === 0 ? first : { oneOf: [first, ...more] };
+  return { operationId: of.operationId, description: of.description, tags, message };
+}
+
+function socketChannel(of: SocketChannel, into: Components): JsonObject {
+  const parameters = Object.entries(of.parameters ?? {}).map(([name, { description, schema }]) => [
+    name,
+    { description, schema: into.schema(schema) },
+  ]);
+  const headers = Object.entries(of.headers).map(([name, description]) => [
+    name,
+    { type: 'string', description },
+  ]);
+  return {
+    servers: ['ws-public'],
+    description: of.description,
+    ...(parameters.length === 0 ? {} : { parameters: Object.fromEntries(parameters) }),
+    bindings: {
+      ws: { method: 'GET', headers: { type: 'object', properties: Object.fromEntries(headers) } },
+    },
+    ...(of.publish === undefined ? {} : { publish: socketOperation(of.publish, into) }),
+    ...(of.subscribe === undefined ? {} : { subscribe: socketOperation(of.subscribe, into) }),
   };
 }
 
@@ -118,21 +176,20 @@ const head = {
 } satisfies JsonObject;
 
 /**
- * The AsyncAPI 2.6 document of the given channels, as plain JSON; the same input gives the same document.
- * @throws Error for a repeated subject or message, a payload without an id, or a schema draft 7 cannot say.
+ * The AsyncAPI 2.6 document of the given parts, as plain JSON; the same input gives the same document.
+ * @throws Error for a repeated channel or message, a payload without an id, or a schema draft 7 cannot say.
  */
-export function asyncApiDocument(all: readonly AnyChannel[] = allocationChannels): JsonObject {
-  const channels: JsonDraft = {};
-  const messages: JsonDraft = {};
-  const schemas: JsonDraft = {};
-  for (const of of all) {
-    if (channels[of.subject] !== undefined) throw new Error(`channel ${of.subject} is declared twice`);
-    if (messages[of.messageName] !== undefined)
-      throw new Error(`message ${of.messageName} is declared twice`);
-    const parts = messageParts(of);
-    channels[of.subject] = channelItem(of);
-    messages[of.messageName] = { name: of.messageName, messageId: of.subject, payload: parts.payload };
-    Object.assign(schemas, parts.schemas);
-  }
-  return { ...head, channels, components: { schemas, messages } };
+export function asyncApiDocument(
+  parts: AsyncApiParts = { channels, sockets, components: otherComponents },
+): JsonObject {
+  const items: JsonDraft = {};
+  const into = new Components();
+  const put = (address: string, item: () => JsonObject): void => {
+    if (items[address] !== undefined) throw new Error(`channel ${address} is declared twice`);
+    items[address] = item();
+  };
+  for (const of of parts.sockets ?? []) put(of.address, () => socketChannel(of, into));
+  for (const of of parts.channels ?? []) put(of.subject, () => eventChannel(of, into));
+  for (const of of parts.components ?? []) into.schema(of);
+  return { ...head, channels: items, components: { schemas: into.schemas, messages: into.messages } };
 }

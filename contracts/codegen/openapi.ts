@@ -25,6 +25,7 @@ const tags: Readonly<Record<string, string>> = {
   'ssh-keys': 'Public keys that new allocations install.',
   catalog: 'What can be allocated.',
   operations: 'What became of a mutation of a lifecycle.',
+  notifications: 'What users and operators are told, and what they have read of it.',
   allocations: 'GPU nodes on lease, from request to release.',
   nodes: 'The fleet (admin).',
   policies: 'Business values that operators change at run time (admin).',

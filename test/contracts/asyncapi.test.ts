@@ -2,41 +2,74 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { allocationChannels } from '../../contracts/allocations/allocation.events.ts';
-import { asyncApiDocument, type AnyChannel } from '../../contracts/codegen/asyncapi.ts';
-import { isJsonObject, objectAt, toJson, type Json, type JsonObject } from '../../contracts/codegen/json.ts';
-import { channel, dlqSubject, messageSchema } from '../../contracts/envelope.ts';
-import { compile } from './compile.ts';
-import { channelDigest, digestOf } from './schema-digest.ts';
+import { channelOf, channels, sockets, subjects } from '../../contracts/channels.ts';
+import { schemaParts } from '../../contracts/codegen/asyncapi-schemas.ts';
+import { asyncApiDocument } from '../../contracts/codegen/asyncapi.ts';
+import { isJsonObject, objectAt, type Json } from '../../contracts/codegen/json.ts';
+import { channel, dlqSubject, messageSchema, previousVersion } from '../../contracts/envelope.ts';
+import { channelDigest, digestOf, socketDigest } from './schema-digest.ts';
+import { json, source, sourceChannel, sourceSubjects } from './source.ts';
 
-const json = (value: unknown): JsonObject => {
-  const plain = toJson(value);
-  if (!isJsonObject(plain)) throw new Error('no object');
-  return plain;
-};
-const read = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8');
+const document = json(
+  parse(readFileSync(new URL('../../contracts/generated/asyncapi.yaml', import.meta.url), 'utf8')),
+);
+const documentChannels = objectAt(document, 'channels');
+const documentSchemas = objectAt(objectAt(document, 'components'), 'schemas');
+const sourceSockets = objectAt(source, 'sockets');
+const sourceComponents = objectAt(source, 'components');
 
-const declarations: readonly AnyChannel[] = allocationChannels;
-const source = json(JSON.parse(read('seed-channels.json')));
-const document = json(parse(read('../../contracts/generated/asyncapi.yaml')));
-const sourceChannels = objectAt(source, 'channels');
-const subjects = Object.keys(sourceChannels);
+/** Components of the source that no channel leads to. */
+const aside = [
+  'NodeCleanupTaskType',
+  'NodeGPUScrubTaskParams',
+  'NodeStorageCleanupTaskParams',
+  'NodeValidateCleanTaskParams',
+  'NodeCleanupTaskResult',
+  'TerminalOpenTaskParams',
+  'TerminalStreamFrame',
+];
+/** Payloads that the source writes in place; here each has a name. */
+const inPlace = [
+  'LowBalanceWarningPayload',
+  'BalanceDepletedPayload',
+  'AutoReleasePendingPayload',
+  'BudgetThresholdCrossedPayload',
+];
 
-describe('the allocation channels and the source contract', () => {
-  it('has exactly the channels of the source', () => {
-    expect(declarations.map(({ subject }) => subject).sort()).toEqual([...subjects].sort());
-    expect(Object.keys(objectAt(document, 'channels')).sort()).toEqual([...subjects].sort());
+describe('the channels and the source contract', () => {
+  it('are the same 43 subjects and 2 sockets', () => {
+    expect([sourceSubjects.length, Object.keys(sourceSockets).length]).toEqual([43, 2]);
+    expect([...subjects].sort()).toEqual([...sourceSubjects].sort());
+    expect(sockets.map(({ address }) => address).sort()).toEqual(Object.keys(sourceSockets).sort());
+    expect(Object.keys(documentChannels).sort()).toEqual(
+      [...sourceSubjects, ...Object.keys(sourceSockets)].sort(),
+    );
   });
 
-  it('has the head of the source', () => {
+  it('are found by their subject', () => {
+    for (const of of channels) expect(channelOf(of.subject)).toBe(of);
+    expect(channelOf('gpuaas.provisioning')).toBeUndefined();
+  });
+
+  it('have the head of the source', () => {
     for (const [key, value] of Object.entries(objectAt(source, 'head')))
       expect(document[key], key).toEqual(value);
   });
 
-  it.each(subjects)('the declaration of %s is that of the source, field by field', (subject) => {
-    const of = declarations.find((candidate) => candidate.subject === subject);
+  it('are published, but for four of billing that are subscribed to', () => {
+    const subscribed = channels.filter(({ direction }) => direction === 'subscribe');
+    expect(subscribed.map(({ subject }) => subject)).toEqual([
+      'platform.billing.low_balance_warning',
+      'platform.billing.balance_depleted',
+      'platform.billing.auto_release_pending',
+      'platform.billing.budget_threshold_crossed',
+    ]);
+  });
+
+  it.each(sourceSubjects)('the declaration of %s is that of the source, field by field', (subject) => {
+    const of = channelOf(subject);
     if (of === undefined) throw new Error('not declared');
-    const schema = json(z.toJSONSchema(messageSchema(of), { target: 'draft-7' }));
+    const { schema, schemas } = schemaParts(messageSchema(of));
     expect({
       servers: ['nats-internal'],
       nats: {
@@ -49,89 +82,60 @@ describe('the allocation channels and the source contract', () => {
       operation_id: of.operationId,
       message_name: of.messageName,
       message_id: of.subject,
-      message: digestOf(schema, schema),
-    }).toEqual(sourceChannels[subject]);
+      message: digestOf(schema, { components: { schemas } }),
+    }).toEqual(sourceChannel(subject));
   });
 
-  it.each(subjects)('the generated channel %s is that of the source, field by field', (subject) => {
+  it.each(sourceSubjects)('the generated channel %s is that of the source, field by field', (subject) => {
     const found = channelDigest(document, subject, (payload) => digestOf(payload, document));
-    expect(found).toEqual(sourceChannels[subject]);
+    expect(found).toEqual(sourceChannel(subject));
+  });
+
+  it.each(Object.keys(sourceSockets))('the generated socket %s is that of the source', (address) => {
+    expect(socketDigest(document, address)).toEqual(sourceSockets[address]);
   });
 });
 
-const uuid = '0b9f3a52-6f0e-4a53-8a4e-3f1d9f6b2c11';
+describe('the components', () => {
+  /** Names of schemas that the channels lead to. */
+  const reachable = (): ReadonlySet<string> => {
+    const found = new Set<string>();
+    const visit = (value: Json): void => {
+      if (Array.isArray(value)) for (const item of value) visit(item);
+      if (!isJsonObject(value)) return;
+      const target = value['$ref'];
+      const [, kind = '', name = ''] =
+        /^#\/components\/(schemas|messages)\/(.+)$/.exec(typeof target === 'string' ? target : '') ?? [];
+      if (name !== '' && !found.has(name)) {
+        found.add(name);
+        visit(objectAt(objectAt(objectAt(document, 'components'), kind), name));
+      }
+      for (const member of Object.values(value)) visit(member);
+    };
+    visit(documentChannels);
+    return found;
+  };
 
-/** A value that fits a digested field. */
-function sample(field: Json): Json {
-  if (!isJsonObject(field)) throw new Error('no field');
-  if (field['const'] !== undefined) return field['const'];
-  if (Array.isArray(field['enum'])) return (field['enum'] as readonly Json[])[0] ?? null;
-  if (field['format'] === 'uuid') return uuid;
-  if (field['format'] === 'date-time') return '2026-01-02T03:04:05.678Z';
-  if (field['type'] === 'array') return [sample(field['items'] ?? null)];
-  if (field['type'] === 'object') {
-    return Object.fromEntries(
-      Object.entries(objectAt(field, 'fields')).map(([name, one]) => [name, sample(one)]),
+  it('are those of the source by name, and the payloads that it writes in place', () => {
+    expect(Object.keys(documentSchemas).sort()).toEqual(
+      [...Object.keys(sourceComponents), ...inPlace].sort(),
     );
-  }
-  return 'text';
-}
-
-/** Every way in which one object of a message can be wrong, with its name. */
-function mutations(field: JsonObject, value: JsonObject, at: string): [string, JsonObject][] {
-  const found: [string, JsonObject][] = [[`${at} with a stranger`, { ...value, stranger: 1 }]];
-  const required = field['required'];
-  for (const [name, one] of Object.entries(objectAt(field, 'fields'))) {
-    if (!isJsonObject(one)) continue;
-    const where = `${at}.${name}`;
-    const put = (wrong: Json, why: string) => found.push([`${where} ${why}`, { ...value, [name]: wrong }]);
-    if (Array.isArray(required) && required.includes(name)) {
-      const { [name]: _, ...rest } = value;
-      found.push([`${where} missing`, rest]);
-    }
-    put(7, 'a number');
-    if (one['nullable'] !== true) put(null, 'null');
-    if (one['enum'] !== undefined || one['const'] !== undefined) put('another', 'another word');
-    if (one['format'] === 'uuid') put('not-a-uuid', 'no uuid');
-    if (one['format'] === 'date-time') put('2026-13-45T00:00:00Z', 'no instant');
-    if (one['minItems'] !== undefined) put([], 'empty');
-    const inner = value[name];
-    if (one['type'] === 'object' && isJsonObject(inner)) {
-      for (const [why, wrong] of mutations(one, inner, where)) found.push([why, { ...value, [name]: wrong }]);
-    }
-  }
-  return found;
-}
-
-describe.each(subjects)('messages of %s', (subject) => {
-  const of = declarations.find((candidate) => candidate.subject === subject);
-  if (of === undefined) throw new Error('not declared');
-  const field = objectAt(objectAt(sourceChannels, subject), 'message');
-  const whole = json(sample(field));
-  const name = of.messageName;
-  const schema = objectAt(objectAt(objectAt(objectAt(document, 'components'), 'messages'), name), 'payload');
-  const validators = [messageSchema(of), compile(document, schema, 'draft-7')] as const;
-
-  it('a whole message passes the declaration and the document', () => {
-    for (const validator of validators) expect(validator.safeParse(whole).error).toBeUndefined();
   });
 
-  it('null passes where the source says nullable', () => {
-    const payload = objectAt(objectAt(objectAt(field, 'fields'), 'payload'), 'fields');
-    const nullable = Object.keys(payload).filter((key) => objectAt(payload, key)['nullable'] === true);
-    expect(nullable).toContain('project_id');
-    for (const key of nullable) {
-      const message = { ...whole, payload: { ...objectAt(whole, 'payload'), [key]: null } };
-      for (const validator of validators) expect(validator.safeParse(message).error, key).toBeUndefined();
-    }
+  it.each(Object.keys(sourceComponents))('%s is that of the source, field by field', (name) => {
+    expect(digestOf(objectAt(documentSchemas, name), document)).toEqual(sourceComponents[name]);
   });
 
-  it('every mutated message is refused by both', () => {
-    const wrong = mutations(field, whole, 'message');
-    expect(wrong.length).toBeGreaterThan(20);
-    for (const [why, message] of wrong) {
-      const verdicts = validators.map((validator) => validator.safeParse(message).success);
-      expect(verdicts, why).toEqual([false, false]);
+  it('hold exactly those aside that no channel leads to', () => {
+    const found = reachable();
+    const unused = Object.keys(documentSchemas).filter((name) => !found.has(name));
+    expect(unused.sort()).toEqual([...aside].sort());
+  });
+
+  it('name the payload of a channel as the source does', () => {
+    for (const [subject, event] of Object.entries(objectAt(source, 'events'))) {
+      const payload = isJsonObject(event) ? event['payload'] : undefined;
+      if (typeof payload === 'string') expect(channelOf(subject)?.payload.meta()?.id, subject).toBe(payload);
     }
   });
 });
@@ -146,18 +150,46 @@ describe('the generator', () => {
     nats: { ackWaitSeconds: 30, maxDeliver: 10 },
     payload: z.strictObject({ id: z.uuid() }).meta({ id: 'HappenedPayload' }),
   });
+  const documentOf = (...all: Parameters<typeof messageSchema>[0][]) =>
+    asyncApiDocument({ channels: all.map((one) => ({ ...declared, ...one })) });
 
   it('refuses a subject that is declared twice', () => {
-    expect(() => asyncApiDocument([declared, declared])).toThrow('declared twice');
+    expect(() => asyncApiDocument({ channels: [declared, declared] })).toThrow('declared twice');
+  });
+
+  it('refuses one name for two schemas', () => {
+    const payload = z.strictObject({ id: z.int() }).meta({ id: 'HappenedPayload' });
+    const other = { ...declared, subject: 'gpuaas.test.other', messageName: 'OtherEvent', payload };
+    expect(() => asyncApiDocument({ channels: [declared, other] })).toThrow('declared twice, differently');
   });
 
   it('refuses a payload without an id', () => {
-    const nameless = { ...declared, payload: z.strictObject({ id: z.uuid() }) };
-    expect(() => asyncApiDocument([nameless])).toThrow('the payload has no id');
+    expect(() => documentOf({ subject: 'a.b', payload: z.strictObject({ id: z.uuid() }) })).toThrow(
+      'the payload has no id',
+    );
   });
 
   it('refuses a null that nullable cannot say', () => {
     const union = z.strictObject({ id: z.union([z.string(), z.int(), z.null()]) }).meta({ id: 'OddPayload' });
-    expect(() => asyncApiDocument([{ ...declared, payload: union }])).toThrow('cannot be said with nullable');
+    expect(() => documentOf({ subject: 'a.b', payload: union })).toThrow('cannot be said with nullable');
+  });
+
+  it('shows both messages of a channel while its previous version is read', () => {
+    const previous = previousVersion({
+      version: '1.4',
+      payload: z.strictObject({ name: z.string() }).meta({ id: 'HappenedPayloadV1' }),
+      until: '2027-01-01',
+      upgrade: () => ({ id: '0b9f3a52-6f0e-4a53-8a4e-3f1d9f6b2c11' }),
+    });
+    const shown = asyncApiDocument({ channels: [{ ...declared, version: '2.0', previous }] });
+    const operation = objectAt(objectAt(objectAt(shown, 'channels'), declared.subject), 'publish');
+    expect(operation['message']).toEqual({
+      oneOf: [
+        { $ref: '#/components/messages/HappenedEvent' },
+        { $ref: '#/components/messages/HappenedEventV1' },
+      ],
+    });
+    const messages = objectAt(objectAt(shown, 'components'), 'messages');
+    expect(objectAt(messages, 'HappenedEventV1')['messageId']).toBe('gpuaas.test.happened.v1');
   });
 });

@@ -1,4 +1,5 @@
 import {
+  entriesAt,
   isJsonObject,
   objectAt,
   toJson,
@@ -92,7 +93,13 @@ export function digestOf(schema: JsonObject, root: JsonObject): Digest {
   return digest;
 }
 
-/** The digest of one channel of an AsyncAPI 2.6 document whose message is one closed object. */
+/** Where a reference of the document leads, or the value itself. */
+const resolved = (value: Json | undefined, root: JsonObject): JsonObject => {
+  if (!isJsonObject(value)) throw new Error('no object to resolve');
+  return typeof value['$ref'] === 'string' ? follow(value['$ref'], root) : value;
+};
+
+/** The digest of one NATS channel of an AsyncAPI 2.6 document; `message` makes that of its payload. */
 export function channelDigest(
   document: JsonObject,
   subject: string,
@@ -101,9 +108,7 @@ export function channelDigest(
   const item = objectAt(objectAt(document, 'channels'), subject);
   const direction = isJsonObject(item['publish']) ? 'publish' : 'subscribe';
   const operation = objectAt(item, direction);
-  const reference = objectAt(operation, 'message')['$ref'];
-  if (typeof reference !== 'string') throw new Error(`${subject}: the message is no reference`);
-  const { name, messageId, payload } = follow(reference, document);
+  const { name, messageId, payload } = resolved(operation['message'], document);
   if (!isJsonObject(payload)) throw new Error(`${subject}: the message has no payload`);
   return {
     servers: toJson(item['servers']),
@@ -114,4 +119,49 @@ export function channelDigest(
     message_id: toJson(messageId),
     message: message(payload),
   };
+}
+
+function socketOperationDigest(operation: JsonObject, document: JsonObject): Digest {
+  const message = objectAt(operation, 'message');
+  const all = Array.isArray(message['oneOf']) ? message['oneOf'] : [message];
+  return {
+    operation_id: toJson(operation['operationId']),
+    messages: all.map((one: Json) => {
+      const { name, messageId, contentType, payload } = resolved(one, document);
+      if (!isJsonObject(payload)) throw new Error('the message has no payload');
+      return {
+        name: toJson(name),
+        message_id: toJson(messageId),
+        content_type: contentType ?? null,
+        payload: digestOf(payload, document),
+      };
+    }),
+  };
+}
+
+/** The digest of one WebSocket channel of an AsyncAPI 2.6 document. */
+export function socketDigest(document: JsonObject, address: string): Digest {
+  const item = objectAt(objectAt(document, 'channels'), address);
+  const ws = objectAt(objectAt(item, 'bindings'), 'ws');
+  const digest: JsonDraft = {
+    servers: toJson(item['servers']),
+    method: toJson(ws['method']),
+    headers: Object.fromEntries(
+      entriesAt(objectAt(ws, 'headers'), 'properties').map(([name, one]) => [
+        name,
+        digestOf(resolved(one, document), document),
+      ]),
+    ),
+    parameters: Object.fromEntries(
+      entriesAt(item, 'parameters').map(([name, one]) => [
+        name,
+        digestOf(objectAt(resolved(one, document), 'schema'), document),
+      ]),
+    ),
+  };
+  for (const direction of ['publish', 'subscribe']) {
+    if (isJsonObject(item[direction]))
+      digest[direction] = socketOperationDigest(objectAt(item, direction), document);
+  }
+  return digest;
 }

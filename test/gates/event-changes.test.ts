@@ -20,10 +20,10 @@ const properties = { id: { type: 'string', format: 'uuid' }, kind: { type: 'stri
 const document = (shape: Shape): Document => ({
   channels: {
     'a.b': {
-      ...(shape.version === undefined ? {} : { 'x-event-version': shape.version }),
       'x-nats-config': { ack_wait: '30s', dlq_subject: shape.dlq ?? 'dlq.a.b' },
       [shape.direction ?? 'publish']: {
         operationId: shape.operationId ?? 'publishAB',
+        ...(shape.version === undefined ? {} : { 'x-event-version': shape.version }),
         message: { $ref: '#/components/messages/AB' },
       },
     },
@@ -94,6 +94,33 @@ describe('changes of an event', () => {
     expect(eventChanges(none, base)).toEqual([]);
     expect(refusedChanges(base, none, { base: '', now: '' })).toHaveLength(1);
     expect(refusedChanges(base, none, { base: '', now: line })).toEqual([]);
+  });
+});
+
+describe('several messages of one operation', () => {
+  const two = (channel: Record<string, object>, names: readonly string[]): Document => ({
+    channels: {
+      x: {
+        ...channel,
+        subscribe: {
+          operationId: 'on',
+          'x-event-version': '2.0',
+          message: { oneOf: names.map((name) => ({ name, payload: { type: 'string' } })) },
+        },
+      },
+    },
+  });
+  const event = { 'x-nats-config': { dlq_subject: 'dlq.x' } };
+
+  it('a previous version of an event may go', () => {
+    expect(eventChanges(two(event, ['A', 'AV1']), two(event, ['A']))).toEqual([]);
+  });
+
+  it('a message of a socket may not, without a line in the change log', () => {
+    const [base, now] = [two({}, ['A', 'B']), two({}, ['A'])];
+    expect(eventChanges(base, now)).toMatchObject([{ kind: 'breaking', text: 'the message B is gone' }]);
+    expect(refusedChanges(base, now, { base: '', now: '' })).toHaveLength(1);
+    expect(refusedChanges(base, now, { base: '', now: '## 1\n- breaking: EVENT x: why' })).toEqual([]);
   });
 });
 

@@ -105,12 +105,42 @@ function compareProperties(documents: Pair, base: JsonObject, now: JsonObject, p
   }
 }
 
-const operationOf = (channel: JsonObject): { direction: string; operation: JsonObject } => {
-  const direction = channel['subscribe'] === undefined ? 'publish' : 'subscribe';
-  return { direction, operation: objectAt(channel, direction) };
-};
+const directions = ['publish', 'subscribe'] as const;
+const isEvent = (channel: JsonObject): boolean => channel['x-nats-config'] !== undefined;
 
-/** Every change between two documents that a producer or a consumer of an event can notice. */
+/**
+ * Messages of an operation by name. Of an event only the current one, which stands first: a previous version is shown
+ * beside it for as long as it is read, and then goes.
+ */
+function messagesOf(
+  document: JsonObject,
+  operation: JsonObject,
+  current: boolean,
+): ReadonlyMap<string, JsonObject> {
+  const message = operation['message'];
+  const choices = isObject(message) && Array.isArray(message['oneOf']) ? message['oneOf'] : [message];
+  const resolved = choices.map((choice: Json | undefined) => resolve(document, choice));
+  return new Map((current ? resolved.slice(0, 1) : resolved).map((one) => [String(one['name']), one]));
+}
+
+function compareOperations(
+  documents: Pair,
+  before: JsonObject,
+  after: JsonObject,
+  event: boolean,
+  say: Say,
+): void {
+  if (before['operationId'] !== after['operationId']) say('breaking', 'operationId changed');
+  const [olds, news] = [messagesOf(documents.base, before, event), messagesOf(documents.now, after, event)];
+  for (const [name, old] of olds) {
+    const now = news.get(name);
+    if (now === undefined) say('breaking', `the message ${name} is gone`);
+    else compareSchemas(documents, old['payload'], now['payload'], event ? 'message' : name, say);
+  }
+  for (const name of news.keys()) if (!olds.has(name)) say('breaking', `the message ${name} is new`);
+}
+
+/** Every change between two documents that a producer or a consumer can notice. */
 export function eventChanges(base: JsonObject, now: JsonObject): readonly EventChange[] {
   const found: EventChange[] = [];
   const [olds, news] = [objectAt(base, 'channels'), objectAt(now, 'channels')];
@@ -120,33 +150,32 @@ export function eventChanges(base: JsonObject, now: JsonObject): readonly EventC
       say('breaking', 'the channel is gone');
       continue;
     }
-    const before = operationOf(objectAt(olds, subject));
-    const after = operationOf(objectAt(news, subject));
-    if (before.direction !== after.direction) say('breaking', 'the direction changed');
-    if (before.operation['operationId'] !== after.operation['operationId'])
-      say('breaking', 'operationId changed');
-    const [oldDlq, newDlq] = [olds, news].map(
-      (all) => objectAt(objectAt(all, subject), 'x-nats-config')['dlq_subject'],
-    );
+    const [before, after] = [objectAt(olds, subject), objectAt(news, subject)];
+    for (const direction of directions) {
+      const [had, has] = [before[direction] !== undefined, after[direction] !== undefined];
+      if (had !== has) say('breaking', `${direction} ${had ? 'is gone' : 'is new'}`);
+      if (!had || !has) continue;
+      const [left, right] = [objectAt(before, direction), objectAt(after, direction)];
+      compareOperations({ base, now }, left, right, isEvent(before), say);
+    }
+    const [oldDlq, newDlq] = [before, after].map((one) => objectAt(one, 'x-nats-config')['dlq_subject']);
     if (oldDlq !== newDlq) say('breaking', 'dlq_subject changed');
-    const [left, right] = [
-      resolve(base, before.operation['message']),
-      resolve(now, after.operation['message']),
-    ];
-    if (left['name'] !== right['name']) say('breaking', 'the name of the message changed');
-    compareSchemas({ base, now }, left['payload'], right['payload'], 'message', say);
   }
   return found;
 }
 
-const versionOf = (
+function versionOf(
   document: JsonObject,
   subject: string,
-): readonly [major: number, minor: number] | undefined => {
-  const version = objectAt(objectAt(document, 'channels'), subject)['x-event-version'];
-  const match = typeof version === 'string' ? /^(\d+)\.(\d+)$/.exec(version) : null;
-  return match === null ? undefined : [Number(match[1]), Number(match[2])];
-};
+): readonly [major: number, minor: number] | undefined {
+  const channel = objectAt(objectAt(document, 'channels'), subject);
+  for (const direction of directions) {
+    const version = objectAt(channel, direction)['x-event-version'];
+    const match = typeof version === 'string' ? /^(\d+)\.(\d+)$/.exec(version) : null;
+    if (match !== null) return [Number(match[1]), Number(match[2])];
+  }
+  return undefined;
+}
 
 /** The changes that lack a new version or a line in the change log. */
 export function refusedChanges(
@@ -159,7 +188,10 @@ export function refusedChanges(
   return eventChanges(base, now).flatMap((change) => {
     const place = `EVENT ${change.subject}`;
     const explained = (written.get(place) ?? []).some((line) => !known.get(place)?.includes(line));
-    if (change.text === 'the channel is gone')
+    // A socket has no version of its own: its clients read the change log.
+    const socket = !isEvent(objectAt(objectAt(base, 'channels'), change.subject));
+    if (socket && change.kind === 'additive') return [];
+    if (socket || change.text === 'the channel is gone')
       return explained ? [] : [{ ...change, rule: 'a line in the change log' }];
     const [before, after] = [versionOf(base, change.subject), versionOf(now, change.subject)];
     // A document of before the versions were written down says nothing of them.
