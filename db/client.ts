@@ -73,6 +73,7 @@ export function openDatabase(options: {
   // The same for one that breaks within a transaction: its statement fails by itself.
   pool.on('connect', (client) => client.on('error', () => undefined));
   const q = drizzle(pool, { schema });
+  drivers.set(q, pool);
   return {
     q,
     tx: (work) => runTransaction(pool, work),
@@ -91,6 +92,18 @@ async function runTransaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): P
 }
 
 const sessions = new WeakMap<pg.PoolClient, Db>();
+/** The driver under a pool's or a transaction's query builder. */
+const drivers = new WeakMap<Queryable, pg.Pool | pg.PoolClient>();
+
+/** Runs a finished statement on the driver itself: nothing is built per call. For `statement` in statement.ts. */
+export async function runOnDriver<R extends pg.QueryResultRow>(
+  q: Queryable,
+  config: pg.QueryConfig,
+): Promise<pg.QueryResult<R>> {
+  const driver = drivers.get(q);
+  if (driver === undefined) throw new Error('this is no pool and no transaction of openDatabase');
+  return await driver.query<R>(config);
+}
 
 /** A transaction on a connection that is given back whatever happens, also when `begin` itself fails. */
 async function onConnection<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -98,7 +111,10 @@ async function onConnection<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Pro
   try {
     let session = sessions.get(client);
     if (session === undefined) sessions.set(client, (session = drizzle(client, { schema })));
-    return await session.transaction(work);
+    return await session.transaction((tx) => {
+      drivers.set(tx, client);
+      return work(tx);
+    });
   } finally {
     client.release(); // the pool drops one that is not queryable any more
   }

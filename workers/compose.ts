@@ -2,6 +2,8 @@
 import type { Redis } from 'ioredis';
 import { createAllocationActivities } from '../activities/allocations/allocation.activities.ts';
 import type { FundsPort, PolicyPort, WakePort } from '../activities/allocations/allocation.ports.ts';
+import { createDlqReplayActivities } from '../activities/ops/dlq-replay.activities.ts';
+import type { ReplayPort } from '../activities/ops/dlq-replay.ports.ts';
 import { wakeChannels } from '../contracts/wakes.ts';
 import { writeAudit } from '../db/audit.ts';
 import type { Database } from '../db/client.ts';
@@ -42,7 +44,6 @@ export function provisioningActivities(parts: { db: Database; redis: Redis; poli
   return createAllocationActivities({
     db: parts.db,
     identity: access,
-    catalog: placements,
     placements,
     funds: noFundsNeeded,
     policies: policyPort(parts.policies),
@@ -51,3 +52,7 @@ export function provisioningActivities(parts: { db: Database; redis: Redis; poli
     wake: wakePort(parts.redis),
   });
 }
+
+/** The activities of the `ops` queue. */
+export const opsActivities = (parts: { db: Database; replays: ReplayPort }) =>
+  createDlqReplayActivities({ db: parts.db, replays: parts.replays });

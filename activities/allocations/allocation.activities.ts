@@ -18,21 +18,28 @@ import type {
   ReleaseCommand,
   TaskBudgets,
 } from '../../contracts/allocations/allocation.messages.ts';
+import type { AllocationEvent } from '../../contracts/allocations/allocation.lifecycle.ts';
 import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
 import type { ErrorCode } from '../../contracts/errors.ts';
 import { asId, type AllocationId } from '../../contracts/ids.ts';
 import {
-  countLive,
   findAllocation,
   insertAllocation,
   moveAllocation,
+  movedRow,
+  readPosition,
+  requestedAllocation,
+  startAllocation,
+  type Position,
 } from '../../db/allocations/allocation.store.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import { allocationView } from '../../db/allocations/allocation.views.ts';
-import { sqlState, type Tx } from '../../db/client.ts';
-import { decideOperation, lockOperation, openOperationsOf } from '../../db/ops/operation.store.ts';
+import { sqlState, type Queryable, type Tx } from '../../db/client.ts';
+import { admissionFacts, type AdmissionLimits } from '../../db/ops/admission.views.ts';
+import { commandOf, decideOperation, lockUndecided, openOperationsOf } from '../../db/ops/operation.store.ts';
+import type { OutboxEntry } from '../../db/outbox.ts';
 import { SecondWriterError } from '../../db/timeline.ts';
-import { publishRequested, publishTransition } from './allocation.outbox.ts';
+import { requestedEvent, transitionEvents } from './allocation.outbox.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
 import { OutdatedTaskError, nodeTaskDispatcher } from './allocation.tasks.ts';
 
@@ -45,7 +52,7 @@ export function createAllocationActivities(
     async admitAllocation({ allocationId, request }) {
       const admission = await guarded(async () => {
         const budgets = await deps.policies.allocationBudgets();
-        return db.tx((tx) => admit(deps, tx, allocationId, request, budgets));
+        return db.tx((tx) => admit(deps, tx, { allocationId, request, budgets }));
       });
       if (admission.kind === 'admitted') deps.wake.relay(allocationId);
       return admission;
@@ -61,7 +68,7 @@ export function createAllocationActivities(
           allocation: snapshotOf(row, budgets),
           outcome: { kind: 'accepted', state: 'requested' },
           pendingCommands: pending.flatMap((operation) =>
-            operation.kind === 'allocation.create' ? [] : [operation.request as unknown as ReleaseCommand],
+            operation.kind === 'allocation.create' ? [] : [commandOf(operation.request)],
           ),
         };
       });
@@ -69,7 +76,7 @@ export function createAllocationActivities(
 
     async transitionAllocation(order) {
       const result = await guarded(async () => {
-        const moved = await db.tx((tx) => applyTransition(deps, tx, order));
+        const moved = await applyTransition(deps, order);
         // The next step runs by the budgets of now, not by those of the admission.
         const budgets = await deps.policies.allocationBudgets();
         return moved.kind === 'done' ? { ...moved, budgets: taskBudgetsOf(budgets) } : moved;
@@ -78,16 +85,8 @@ export function createAllocationActivities(
       return result;
     },
 
-    refuseCommand({ allocationId, command }) {
-      return guarded(async () => {
-        const row = await findAllocation(db.q, allocationId);
-        if (row === undefined) throw defect(`allocation ${allocationId} has no row`);
-        const code = releaseRefusal(row.state, command.command);
-        return code === undefined
-          ? null
-          : decideOperation(db.q, command.operationId, { kind: 'refused', code });
-      });
-    },
+    refuseCommand: ({ allocationId, command }) =>
+      guarded(() => db.tx((tx) => refuse(deps, tx, allocationId, command))),
 
     async runNodeTask({ task, transition }) {
       const { workflowExecution, activityId, attempt, scheduleToCloseTimeoutMs } = activityInfo();
@@ -95,9 +94,11 @@ export function createAllocationActivities(
       const at = { workflowId: workflowExecution.workflowId, runId: workflowExecution.runId, activityId };
       const verdict = await guarded(async () => {
         const timeoutSeconds = scheduleToCloseTimeoutMs / 1000;
+        const by = { ...at, attempt, timeoutSeconds };
+        if (transition === undefined) return dispatch(db.q, task, by);
         return db.tx(async (tx) => {
-          if (transition !== undefined) await applyTransition(deps, tx, transition);
-          return dispatch(tx, task, { ...at, attempt, timeoutSeconds });
+          await applyFirst(deps, tx, transition);
+          return dispatch(tx, task, by);
         });
       });
       if (verdict !== null) return verdict;
@@ -110,101 +111,102 @@ export function createAllocationActivities(
 async function admit(
   deps: AllocationActivityDeps,
   tx: Tx,
-  allocationId: AllocationId,
-  request: AllocationRequest,
-  budgets: TaskBudgets & { maxConcurrentPerUser: number; offlineAfterSeconds: number },
+  { allocationId, request, budgets }: Admitting,
 ): Promise<Admission> {
-  const operation = await lockOperation(tx, request.operationId);
-  if (operation === undefined) throw defect(`operation ${request.operationId} has no row`);
-  if (operation.outcome?.kind === 'refused') return { kind: 'refused', outcome: operation.outcome };
-  const existing = await findAllocation(tx, allocationId);
-  if (existing !== undefined) {
-    const outcome = operation.outcome ?? { kind: 'accepted', state: 'requested' };
-    return { kind: 'admitted', outcome, allocation: snapshotOf(existing, budgets) };
+  await deps.identity.lockUser(tx, request.userId);
+  const facts = await admissionFacts(tx, allocationId, request, budgets.maxConcurrentPerUser);
+  if (facts === undefined) throw defect(`operation ${request.operationId} has no row`);
+  if (facts.outcome?.kind === 'refused') return { kind: 'refused', outcome: facts.outcome };
+  const accepted: OperationOutcome = { kind: 'accepted', state: 'requested' };
+  if (facts.admitted) {
+    const row = await findAllocation(tx, allocationId);
+    if (row === undefined) throw defect(`allocation ${allocationId} is gone`);
+    return { kind: 'admitted', outcome: facts.outcome ?? accepted, allocation: snapshotOf(row, budgets) };
   }
   const refuse = async (code: ErrorCode): Promise<Admission> => ({
     kind: 'refused',
     outcome: await decideOperation(tx, request.operationId, { kind: 'refused', code }),
   });
-  const refusal = await refusalOf(deps, tx, request, budgets.maxConcurrentPerUser);
-  if (refusal !== undefined) return refuse(refusal);
+  if (facts.refusal !== null) return refuse(facts.refusal);
   const { offlineAfterSeconds } = budgets;
-  const nodeId = await deps.placements.takeWholeNode(tx, {
-    sku: request.sku,
-    allocationId,
-    offlineAfterSeconds,
-  });
+  const wanted = { sku: request.sku, allocationId, offlineAfterSeconds };
+  const nodeId = await deps.placements.takeWholeNode(tx, wanted);
   if (nodeId === undefined) return refuse('sku_unavailable');
   const unfunded = await deps.funds.hold(tx, request, allocationId);
   if (unfunded !== undefined) {
     await deps.placements.freePlacements(tx, allocationId);
     return refuse(unfunded);
   }
-  const row = await insertAllocation(tx, allocationId, nodeId, request);
-  await publishRequested(tx, row);
-  const accepted: OperationOutcome = { kind: 'accepted', state: 'requested' };
-  const outcome = await decideOperation(tx, request.operationId, accepted, allocationView(row, null));
+  const row = requestedAllocation(allocationId, nodeId, request, facts.now);
+  const outcome = await insertAllocation(tx, row, {
+    events: [requestedEvent(row)],
+    outcome: accepted,
+    response: allocationView(row, null),
+  });
   return { kind: 'admitted', outcome, allocation: snapshotOf(row, budgets) };
 }
 
-async function refusalOf(
-  deps: AllocationActivityDeps,
-  tx: Tx,
-  request: AllocationRequest,
-  maxConcurrentPerUser: number,
-): Promise<ErrorCode | undefined> {
-  if (!(await deps.catalog.isOffered(tx, request.sku))) return 'sku_not_found';
-  if (!(await deps.identity.isProjectMember(tx, request.projectId, request.userId)))
-    return 'project_not_found';
-  await deps.identity.lockUser(tx, request.userId);
-  if ((await countLive(tx, request.userId)) >= maxConcurrentPerUser) return 'allocation_concurrency_limit';
-  return undefined;
+interface Admitting {
+  readonly allocationId: AllocationId;
+  readonly request: AllocationRequest;
+  readonly budgets: TaskBudgets & AdmissionLimits;
 }
 
+/** How often a transition is decided anew because its row or its command changed between the reading and the writing. */
+const maxRounds = 10;
+
+/** The transition that travels with the first task; nearly always the row stands as its admission left it. */
+async function applyFirst(deps: AllocationActivityDeps, tx: Tx, order: TransitionOrder): Promise<void> {
+  const untouched = order.event === 'provisioning_started' && order.command === null;
+  if (untouched && (await startAllocation(tx, order))) return;
+  await applyTransition(deps, order, tx);
+}
+
+/** Reads, decides, and writes at exactly the version that was read (D-0011). */
 async function applyTransition(
   deps: AllocationActivityDeps,
-  tx: Tx,
   order: TransitionOrder,
+  q: Queryable = deps.db.q,
 ): Promise<TransitionResult> {
-  const { command } = order;
-  const operation = command === null ? undefined : await lockOperation(tx, command.operationId);
-  const written = operation?.outcome == null ? await moveOrStale(deps, tx, order) : await repeatOf(tx, order);
-  if (written === 'stale') return { kind: 'stale' };
-  if (written === null)
-    return { kind: 'answered', outcome: operation?.outcome ?? { kind: 'accepted', state: order.to } };
-  const { row } = written;
-  if (written.kind === 'repeat') return { kind: 'done', version: row.version, state: row.state };
-  await settlePlacements(deps, tx, row, order);
-  await publishTransition(tx, row, order);
-  if (order.event === 'force_release_requested') {
-    await deps.audit.writeAudit(tx, {
-      actorUserId: command?.actorUserId ?? null,
-      actorRole: command?.actorRole ?? 'system',
-      action: 'allocation.force_release',
-      targetType: 'allocation',
-      targetId: row.id,
-      result: 'succeeded',
-      correlationId: order.correlationId,
-      details: { reason: order.reason ?? null, from_state: written.from },
-    });
+  for (let round = 1; round <= maxRounds; round += 1) {
+    const [position, stoppedAt] = await Promise.all([
+      readPosition(q, order),
+      order.event === 'released' ? deps.tasks.stoppedAt(q, order.allocationId) : null,
+    ]);
+    const { row: from } = position;
+    if (position.outcome !== null) return answeredEarlier(position, order, position.outcome);
+    const to = movedOrStale(position, order, stoppedAt);
+    if (to === 'stale') return { kind: 'stale' };
+    if (to === undefined) return { kind: 'done', version: from.version, state: from.state };
+    const reason = order.reason ?? position.commandReason;
+    const events = transitionEvents(to, order, reason);
+    if (await writeTransition(deps, q, { from, to, order, reason, events }))
+      return { kind: 'done', version: to.version, state: to.state };
   }
-  if (command !== null)
-    await decideOperation(tx, command.operationId, { kind: 'accepted', state: row.state });
-  return { kind: 'done', version: row.version, state: row.state };
+  throw new Error(`${order.event} found no quiet moment of ${order.allocationId}`);
+}
+
+/** The command has its outcome: either this very order wrote it (a lost attempt), or an earlier run did. */
+function answeredEarlier(
+  { row }: Position,
+  order: TransitionOrder,
+  outcome: OperationOutcome,
+): TransitionResult {
+  const isOurs = row.state === order.to && row.version > order.version;
+  return isOurs ? { kind: 'done', version: row.version, state: row.state } : { kind: 'answered', outcome };
 }
 
 /**
  * A wish may meet a row that is ahead: a workflow task was lost after its transition had committed, and the wish came
  * before that transition in the next one. For every other event a row that is ahead means a second writer.
  */
-async function moveOrStale(
-  deps: AllocationActivityDeps,
-  tx: Tx,
+function movedOrStale(
+  position: Position,
   order: TransitionOrder,
-): Promise<Awaited<ReturnType<typeof moveAllocation>> | 'stale'> {
+  stoppedAt: Date | null,
+): AllocationRow | undefined | 'stale' {
   try {
-    const stoppedAt = order.event === 'released' ? await deps.tasks.stoppedAt(tx, order.allocationId) : null;
-    return await moveAllocation(tx, order, stoppedAt);
+    return movedRow(position, order, stoppedAt);
   } catch (error) {
     const wish = order.event === 'release_requested' || order.event === 'force_release_requested';
     if (wish && error instanceof SecondWriterError) return 'stale';
@@ -212,29 +214,79 @@ async function moveOrStale(
   }
 }
 
-/** The command has its outcome: either this very order wrote it (a lost attempt), or an earlier run did. */
-async function repeatOf(
-  tx: Tx,
-  order: TransitionOrder,
-): Promise<Awaited<ReturnType<typeof moveAllocation>> | null> {
-  const row = await findAllocation(tx, order.allocationId);
-  const mayBeOurs = row !== undefined && row.state === order.to && row.version > order.version;
-  if (!mayBeOurs) return null;
-  return { kind: 'repeat', row };
+interface Move {
+  readonly from: AllocationRow;
+  readonly to: AllocationRow;
+  readonly order: TransitionOrder;
+  readonly reason: string | null;
+  readonly events: readonly OutboxEntry[];
 }
 
-async function settlePlacements(
+/** The events that settle nothing but the allocation itself: one statement is their transaction. */
+const plainEvents: readonly AllocationEvent[] = ['provisioning_started', 'activated', 'release_requested'];
+
+/** @returns false when nothing was written: the row is not any more what was read. */
+async function writeTransition(deps: AllocationActivityDeps, q: Queryable, move: Move): Promise<boolean> {
+  if (plainEvents.includes(move.order.event)) return await moveAllocation(q, move);
+  return await deps.db.tx(async (tx) => {
+    // First: it locks the row, and no task is queued behind it any more.
+    if (!(await moveAllocation(tx, move))) return false;
+    await settle(deps, tx, move);
+    return true;
+  });
+}
+
+/** What goes with a transition in other domains: the node's tasks and slots, the audit of a force. */
+async function settle(deps: AllocationActivityDeps, tx: Tx, { from, order, reason }: Move): Promise<void> {
+  const { event, allocationId, command } = order;
+  if (event === 'force_release_requested') {
+    await deps.audit.writeAudit(tx, {
+      actorUserId: command?.actorUserId ?? null,
+      actorRole: command?.actorRole ?? 'system',
+      action: 'allocation.force_release',
+      targetType: 'allocation',
+      targetId: allocationId,
+      result: 'succeeded',
+      correlationId: order.correlationId,
+      details: { reason, from_state: from.state },
+    });
+    return;
+  }
+  if (event === 'released' || (event === 'provision_failed' && order.provenClean)) {
+    await deps.placements.giveBackNode(tx, allocationId);
+    return;
+  }
+  await deps.tasks.supersedeOpenTasks(tx, allocationId);
+  if (event === 'provision_failed') await deps.placements.quarantinePlacements(tx, allocationId);
+}
+
+/** The refusal that the row's state calls for, with its audit row; null when the row would take the command. */
+async function refuse(
   deps: AllocationActivityDeps,
   tx: Tx,
-  row: AllocationRow,
-  order: TransitionOrder,
-): Promise<void> {
-  if (order.event !== 'released' && order.event !== 'provision_failed' && order.event !== 'release_failed')
-    return;
-  await deps.tasks.supersedeOpenTasks(tx, row.id);
-  if (order.event === 'release_failed') return;
-  if (order.event === 'released' || order.provenClean) await deps.placements.freePlacements(tx, row.id);
-  else await deps.placements.quarantinePlacements(tx, row.id);
+  allocationId: AllocationId,
+  command: ReleaseCommand,
+): Promise<OperationOutcome | null> {
+  const row = await findAllocation(tx, allocationId);
+  if (row === undefined) throw defect(`allocation ${allocationId} has no row`);
+  const code = releaseRefusal(row.state, command.command);
+  if (code === undefined) return null;
+  // An attempt that committed and was lost has left its audit row with its outcome.
+  const first = await lockUndecided(tx, command.operationId);
+  const outcome = await decideOperation(tx, command.operationId, { kind: 'refused', code });
+  if (first && command.command === 'force_release') {
+    await deps.audit.writeAudit(tx, {
+      actorUserId: command.actorUserId,
+      actorRole: command.actorRole,
+      action: 'allocation.force_release',
+      targetType: 'allocation',
+      targetId: allocationId,
+      result: 'refused',
+      correlationId: command.correlationId,
+      details: { code },
+    });
+  }
+  return outcome;
 }
 
 const snapshotOf = (row: AllocationRow, budgets: TaskBudgets): AllocationSnapshot => ({

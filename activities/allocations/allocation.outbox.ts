@@ -10,8 +10,7 @@ import {
   releasingRequested,
 } from '../../contracts/allocations/allocation.events.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
-import type { Tx } from '../../db/client.ts';
-import { publish } from '../../db/outbox.ts';
+import { outboxEntry, type OutboxEntry } from '../../db/outbox.ts';
 
 const common = (row: AllocationRow) => ({
   aggregateId: row.id,
@@ -27,8 +26,8 @@ const subject = (row: AllocationRow) => ({
 });
 
 /** `gpuaas.provisioning.requested`, with the admission. */
-export async function publishRequested(tx: Tx, row: AllocationRow): Promise<void> {
-  await publish(tx, provisioningRequested, {
+export const requestedEvent = (row: AllocationRow): OutboxEntry =>
+  outboxEntry(provisioningRequested, {
     ...common(row),
     idempotencyKey: [row.id],
     payload: {
@@ -38,73 +37,70 @@ export async function publishRequested(tx: Tx, row: AllocationRow): Promise<void
       org_id: row.orgId,
     },
   });
-}
 
-/** The events of a transition, in the order in which consumers get them. */
-export async function publishTransition(tx: Tx, row: AllocationRow, order: TransitionOrder): Promise<void> {
+/**
+ * The events of a transition, in the order in which consumers get them.
+ * @param row as the transition leaves it.
+ * @param why its reason, if anybody gave one.
+ */
+export function transitionEvents(
+  row: AllocationRow,
+  order: TransitionOrder,
+  why: string | null,
+): OutboxEntry[] {
   // What a command caused is told under that command's own correlation id.
   const base = { ...common(row), correlationId: order.correlationId };
-  const reason = order.reason ?? 'unspecified';
-  const version = String(row.version);
+  const reason = why ?? 'unspecified';
+  const since = row.stateSince.toISOString();
   switch (order.event) {
     case 'provisioning_started':
-      return;
+      return [];
     case 'activated': {
-      const activeAt = row.activeAt ?? row.stateSince;
-      await publish(tx, provisioningActive, {
-        ...base,
-        idempotencyKey: [row.id, activeAt.toISOString()],
-        payload: { ...subject(row), node_id: row.nodeId, active_at: activeAt.toISOString() },
-      });
-      return;
+      const activeAt = row.activeAt?.toISOString() ?? since;
+      const payload = { ...subject(row), node_id: row.nodeId, active_at: activeAt };
+      return [outboxEntry(provisioningActive, { ...base, idempotencyKey: [row.id, activeAt], payload })];
     }
-    case 'provision_failed':
-      await publish(tx, provisioningFailed, {
-        ...base,
-        idempotencyKey: [row.id, createHash('sha256').update(reason).digest('hex')],
-        payload: { ...subject(row), reason },
-      });
-      return;
-    case 'force_release_requested':
-      await publish(tx, forceReleaseRequested, {
-        ...base,
-        idempotencyKey: [row.userId, row.id, version],
-        payload: { user_id: row.userId, allocation_ids: [row.id], project_id: row.projectId, reason },
-      });
-      await publishReleasing(tx, row, order, 1);
-      return;
+    case 'provision_failed': {
+      const idempotencyKey = [row.id, createHash('sha256').update(reason).digest('hex')];
+      return [
+        outboxEntry(provisioningFailed, { ...base, idempotencyKey, payload: { ...subject(row), reason } }),
+      ];
+    }
+    case 'force_release_requested': {
+      const idempotencyKey = [row.userId, row.id, String(row.version)];
+      const payload = { user_id: row.userId, allocation_ids: [row.id], project_id: row.projectId, reason };
+      return [
+        outboxEntry(forceReleaseRequested, { ...base, idempotencyKey, payload }),
+        releasingEvent(row, base, reason, 1),
+      ];
+    }
     case 'release_requested':
-      await publishReleasing(tx, row, order, 0);
-      return;
+      return [releasingEvent(row, base, reason, 0)];
     case 'released': {
-      const releasedAt = (row.releasedAt ?? row.stateSince).toISOString();
-      await publish(tx, releasingCompleted, {
-        ...base,
-        idempotencyKey: [row.id, releasedAt],
-        payload: { ...subject(row), released_at: releasedAt },
-      });
-      return;
+      const releasedAt = row.releasedAt?.toISOString() ?? since;
+      const payload = { ...subject(row), released_at: releasedAt };
+      return [outboxEntry(releasingCompleted, { ...base, idempotencyKey: [row.id, releasedAt], payload })];
     }
     case 'release_failed':
-      await publish(tx, releaseFailed, {
-        ...base,
-        idempotencyKey: [row.id, row.stateSince.toISOString()],
-        payload: { ...subject(row), reason },
-      });
+      return [
+        outboxEntry(releaseFailed, {
+          ...base,
+          idempotencyKey: [row.id, since],
+          payload: { ...subject(row), reason },
+        }),
+      ];
   }
 }
 
-async function publishReleasing(
-  tx: Tx,
+const releasingEvent = (
   row: AllocationRow,
-  order: TransitionOrder,
+  base: ReturnType<typeof common>,
+  reason: string,
   position: number,
-): Promise<void> {
-  await publish(tx, releasingRequested, {
-    ...common(row),
-    correlationId: order.correlationId,
+): OutboxEntry =>
+  outboxEntry(releasingRequested, {
+    ...base,
     position,
     idempotencyKey: [row.id, String(row.version)],
-    payload: { ...subject(row), reason: order.reason ?? 'unspecified' },
+    payload: { ...subject(row), reason },
   });
-}

@@ -3,31 +3,14 @@
  * table is touched only by its own domain.
  */
 import type { ErrorCode } from '../../contracts/errors.ts';
-import type { TaskBudgets } from '../../contracts/allocations/allocation.messages.ts';
-import type { AllocationRequest } from '../../contracts/allocations/allocation.messages.ts';
+import type { AllocationRequest, TaskBudgets } from '../../contracts/allocations/allocation.messages.ts';
 import type { AuditEntry } from '../../db/audit.ts';
 import type { Database, Queryable, Tx } from '../../db/client.ts';
-import type { NewNodeTask, NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
+import type { AdmissionLimits } from '../../db/ops/admission.views.ts';
 
 export interface IdentityPort {
   /** Locks the user's row until the transaction ends, so that two admissions of one user follow each other. */
   lockUser(tx: Tx, userId: string): Promise<void>;
-  isProjectMember(tx: Tx, projectId: string, userId: string): Promise<boolean>;
-  /** POSIX identity and public keys of a user: what a node needs to let them in. */
-  accessOf(
-    q: Queryable,
-    userId: string,
-  ): Promise<{
-    readonly username: string;
-    readonly uid: number;
-    readonly gid: number;
-    readonly authorizedKeys: readonly string[];
-  }>;
-}
-
-export interface CatalogPort {
-  /** True when the SKU exists and is offered. */
-  isOffered(q: Queryable, sku: string): Promise<boolean>;
 }
 
 export interface PlacementPort {
@@ -36,8 +19,9 @@ export interface PlacementPort {
     wanted: { sku: string; allocationId: string; offlineAfterSeconds: number },
   ): Promise<string | undefined>;
   freePlacements(tx: Tx, allocationId: string): Promise<void>;
+  /** `freePlacements`, and every open task of the allocation is closed to results. */
+  giveBackNode(tx: Tx, allocationId: string): Promise<void>;
   quarantinePlacements(tx: Tx, allocationId: string): Promise<void>;
-  slotsOf(q: Queryable, allocationId: string): Promise<number[]>;
 }
 
 /** Says whether the account can carry an allocation, and holds the money for it in the admission's transaction. */
@@ -46,7 +30,7 @@ export interface FundsPort {
 }
 
 export interface PolicyPort {
-  allocationBudgets(): Promise<TaskBudgets & { maxConcurrentPerUser: number; offlineAfterSeconds: number }>;
+  allocationBudgets(): Promise<TaskBudgets & AdmissionLimits>;
 }
 
 export interface AuditPort {
@@ -60,12 +44,11 @@ export interface WakePort {
 }
 
 export interface NodeTaskPort {
-  findTaskOfActivity(
-    tx: Tx,
-    at: { workflowId: string; runId: string; activityId: string },
-    attempt: number,
-  ): Promise<NodeTaskRow | undefined>;
-  insertTask(tx: Tx, task: NewNodeTask, params: Record<string, unknown>): Promise<NodeTaskRow>;
+  /** The id of an activity's task, the same for every attempt. */
+  nodeTaskIdOf(at: { workflowId: string; runId: string; activityId: string }): string;
+  noteAttempt(q: Queryable, taskId: string, attempt: number): Promise<void>;
+  /** Parts of one statement: queue a task under a new fence when the part `change` touched a row. */
+  queueing(change: string): string;
   supersedeOpenTasks(tx: Tx, allocationId: string): Promise<void>;
   /** When the node proved that the tenant's work had ended; null without such a proof. */
   stoppedAt(q: Queryable, allocationId: string): Promise<Date | null>;
@@ -74,7 +57,6 @@ export interface NodeTaskPort {
 export interface AllocationActivityDeps {
   readonly db: Database;
   readonly identity: IdentityPort;
-  readonly catalog: CatalogPort;
   readonly placements: PlacementPort;
   readonly funds: FundsPort;
   readonly policies: PolicyPort;

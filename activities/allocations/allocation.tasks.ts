@@ -7,8 +7,11 @@ import type {
   NodeTaskRequest,
   NodeTaskVerdict,
 } from '../../contracts/nodes/node-task.tasks.ts';
-import { findAllocation, noteWait } from '../../db/allocations/allocation.store.ts';
-import type { Tx } from '../../db/client.ts';
+import { noteWait } from '../../db/allocations/allocation.store.ts';
+import { dispatchFacts, type DispatchFacts } from '../../db/allocations/allocation.views.ts';
+import type { Queryable } from '../../db/client.ts';
+import { json, statement } from '../../db/statement.ts';
+import { activeTraceparent } from '../../db/trace.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
 
 interface DispatchAt {
@@ -30,78 +33,91 @@ const tenantPaths = (username: string, allocationId: string): string[] => [
 export class OutdatedTaskError extends Error {}
 const statesToPrepare: readonly AllocationState[] = ['requested', 'provisioning'];
 const statesToClean: readonly AllocationState[] = ['requested', 'provisioning', 'releasing'];
+const openStates = (kind: NodeTaskKind): readonly AllocationState[] =>
+  kind === 'node.allocation_prepare' ? statesToPrepare : statesToClean;
 
-export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'identity' | 'placements' | 'tasks'>) {
+/** How often a dispatch begins anew because a rival changed the row or the node meanwhile. */
+const maxRounds = 10;
+
+export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'tasks'>) {
+  const dispatchStatement = statement(
+    'allocation-dispatch',
+    `with ${noteWait}, ${deps.tasks.queueing('waiting')} select id from queued`,
+  );
+
   /**
-   * Queues the task of this activity, or finds the one that an earlier attempt queued.
+   * Queues the task of this activity, or finds the one that an earlier attempt queued. Reads first and writes in one
+   * statement under what was read: the row's state and the node's fence. Nothing is written when one of them has changed,
+   * and the next round sees how (D-0011).
    * @returns the verdict when the node has answered already, otherwise null: it will.
    */
   return async function dispatch(
-    tx: Tx,
+    q: Queryable,
     task: NodeTaskRequest,
     at: DispatchAt,
   ): Promise<NodeTaskVerdict | null> {
     const { timeoutSeconds, attempt, ...address } = at;
-    const existing = await deps.tasks.findTaskOfActivity(tx, address, attempt);
-    if (existing !== undefined) {
-      // Fenced off by a rival that came late: nobody will answer it. The run goes on anew from its row.
-      if (existing.state === 'superseded' && existing.verdict === null)
-        throw new OutdatedTaskError(`${task.kind} was superseded`);
-      return existing.verdict;
-    }
-    // Locks the row: from here on its state stands.
-    await noteWait(tx, task.allocationId, { waitingOn: nodeTaskWait(task.kind), timeoutSeconds });
-    const params = await buildParams(deps, tx, task);
-    await deps.tasks.insertTask(
-      tx,
-      {
-        ...address,
-        attempt,
-        timeoutSeconds,
-        nodeId: task.nodeId,
-        allocationId: task.allocationId,
+    const taskId = deps.tasks.nodeTaskIdOf(address);
+    for (let round = 1; round <= maxRounds; round += 1) {
+      const facts = await dispatchFacts(q, task.allocationId, taskId);
+      if (facts === undefined) throw new Error(`allocation ${task.allocationId} has no row`);
+      if (facts.taskState !== null) {
+        // Fenced off by a rival that came late: nobody will answer it. The run goes on anew from its row.
+        if (facts.taskState === 'superseded' && facts.verdict === null)
+          throw new OutdatedTaskError(`${task.kind} was superseded`);
+        if (facts.attempt !== attempt) await deps.tasks.noteAttempt(q, taskId, attempt);
+        return facts.verdict;
+      }
+      const states = openStates(task.kind);
+      if (!states.includes(facts.state))
+        throw new OutdatedTaskError(`${task.kind} comes too late: ${task.allocationId} is ${facts.state}`);
+      const queued = await dispatchStatement(q, {
+        allocation_id: task.allocationId,
+        states,
+        waiting_on: nodeTaskWait(task.kind),
+        timeout_seconds: timeoutSeconds,
+        node_id: task.nodeId,
+        fence: facts.fence,
+        task_id: taskId,
         kind: task.kind,
-        correlationId: task.correlationId,
-        traceparent: null,
-      },
-      params,
-    );
-    return null;
+        params: json(paramsOf(task, facts)),
+        workflow_id: address.workflowId,
+        run_id: address.runId,
+        activity_id: address.activityId,
+        attempt,
+        correlation_id: task.correlationId,
+        traceparent: activeTraceparent(),
+      });
+      if (queued.length > 0) return null;
+    }
+    throw new Error(`${task.kind} found no quiet moment of its node`);
   };
 }
 
-async function buildParams(
-  deps: Pick<AllocationActivityDeps, 'identity' | 'placements'>,
-  tx: Tx,
-  task: NodeTaskRequest,
-): Promise<Record<string, unknown>> {
-  const row = await findAllocation(tx, task.allocationId);
-  if (row === undefined) throw new Error(`allocation ${task.allocationId} has no row`);
-  const open = task.kind === 'node.allocation_prepare' ? statesToPrepare : statesToClean;
-  if (!open.includes(row.state))
-    throw new OutdatedTaskError(`${task.kind} comes too late: ${row.id} is ${row.state}`);
-  const access = await deps.identity.accessOf(tx, row.userId);
-  const paths = tenantPaths(access.username, row.id);
-  const base = { allocation_id: row.id, reason: task.reason };
-  const byKind: Record<NodeTaskKind, () => Promise<Record<string, unknown>>> = {
-    'node.allocation_prepare': async () => ({
+function paramsOf(task: NodeTaskRequest, facts: DispatchFacts): Record<string, unknown> {
+  const { username } = facts;
+  if (username === null) throw new Error(`user ${facts.userId} has no POSIX identity`);
+  const paths = tenantPaths(username, task.allocationId);
+  const base = { allocation_id: task.allocationId, reason: task.reason };
+  const byKind: Record<NodeTaskKind, () => Record<string, unknown>> = {
+    'node.allocation_prepare': () => ({
       ...base,
-      user_id: row.userId,
-      username: access.username,
-      uid: access.uid,
-      gid: access.gid,
-      authorized_keys: access.authorizedKeys,
-      gpu_slots: await deps.placements.slotsOf(tx, row.id),
+      user_id: facts.userId,
+      username,
+      uid: facts.uid,
+      gid: facts.gid,
+      authorized_keys: facts.authorizedKeys,
+      gpu_slots: facts.slots,
     }),
-    'node.allocation_cleanup': async () => ({ ...base, username: access.username, uid: access.uid }),
-    'node.gpu_scrub': async () => ({ ...base, mode: 'reset', container_runtime: 'none' }),
-    'node.storage_cleanup': async () => ({ ...base, paths, delete_empty_dirs: true }),
-    'node.validate_clean': async () => ({
+    'node.allocation_cleanup': () => ({ ...base, username, uid: facts.uid }),
+    'node.gpu_scrub': () => ({ ...base, mode: 'reset', container_runtime: 'none' }),
+    'node.storage_cleanup': () => ({ ...base, paths, delete_empty_dirs: true }),
+    'node.validate_clean': () => ({
       ...base,
       checks: ['gpu_processes', 'runtime_containers', 'mounts', 'paths'],
       paths,
     }),
   };
   // Parsed before it is stored: an agent would refuse the whole task, again and again.
-  return { ...nodeTaskParams[task.kind].parse(await byKind[task.kind]()) };
+  return { ...nodeTaskParams[task.kind].parse(byKind[task.kind]()) };
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTPayload } from 'jose';
 import { z } from 'zod';
 import { CodedError } from '../../contracts/errors.ts';
@@ -12,6 +13,8 @@ export interface VerifiedToken {
   readonly roles: readonly ('user' | 'admin')[];
   /** What the issuer calls the user; for the POSIX name only. */
   readonly preferredUsername: string | null;
+  /** When it expires, in ms since 1970. */
+  readonly expiresAtMs: number;
 }
 
 export interface TokenVerifierOptions {
@@ -124,28 +127,67 @@ class KeyCache {
   }
 }
 
+const maxVerifiedTokens = 10_000;
+
+/**
+ * Tokens whose signature was checked already. One counts only with the very set of keys that it was checked with, so that
+ * a key which the issuer withdrew ends with the set that had it, and never beyond its own lifetime. Kept by hash: no
+ * token stays in memory.
+ */
+class VerifiedTokens {
+  readonly #entries = new Map<
+    string,
+    { readonly verified: VerifiedToken; readonly keys: CachedKeys['resolve'] }
+  >();
+
+  find(token: string, keys: CachedKeys['resolve']): VerifiedToken | undefined {
+    const hash = hashOf(token);
+    const entry = this.#entries.get(hash);
+    if (entry === undefined) return undefined;
+    const endsAtMs = entry.verified.expiresAtMs + clockToleranceSeconds * 1000;
+    if (entry.keys === keys && Date.now() < endsAtMs) return entry.verified;
+    // What is wrong with it now, the check itself says.
+    this.#entries.delete(hash);
+    return undefined;
+  }
+
+  put(token: string, keys: CachedKeys['resolve'], verified: VerifiedToken): void {
+    this.#entries.set(hashOf(token), { verified, keys });
+    const oldest = this.#entries.keys().next();
+    if (this.#entries.size > maxVerifiedTokens && !oldest.done) this.#entries.delete(oldest.value);
+  }
+}
+
+const hashOf = (token: string): string => createHash('sha256').update(token).digest('base64');
+
 /** Checks tokens on this machine with the issuer's published keys. */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const keys = new KeyCache(options);
-  const check = async (token: string): Promise<JWTPayload> => {
+  const known = new VerifiedTokens();
+  const check = async (token: string): Promise<VerifiedToken> => {
     const rules = {
       issuer: options.issuerUrl,
       algorithms,
       clockTolerance: clockToleranceSeconds,
       requiredClaims: ['sub', 'exp'],
     };
-    return (await jwtVerify(token, await keys.get(), rules)).payload;
+    const resolve = await keys.get();
+    const before = known.find(token, resolve);
+    if (before !== undefined) return before;
+    const verified = readClaims((await jwtVerify(token, resolve, rules)).payload);
+    known.put(token, resolve, verified);
+    return verified;
   };
   return {
     hasKeys: () => keys.has(),
     probe: (signal) => keys.fetch(signal),
     async verify(token) {
       try {
-        return readClaims(await check(token));
+        return await check(token);
       } catch (error) {
         if (!(error instanceof errors.JWKSNoMatchingKey)) throw refusal(error);
         if (!(await keys.renewForUnknownKey())) throw new CodedError('token_invalid', { cause: error });
-        return await check(token).then(readClaims, (again: unknown) => Promise.reject(refusal(again)));
+        return await check(token).catch((again: unknown) => Promise.reject(refusal(again)));
       }
     },
   };
@@ -169,6 +211,7 @@ function readClaims(payload: JWTPayload): VerifiedToken {
     orgId: isId(orgId) ? orgId.toLowerCase() : null,
     roles,
     preferredUsername: preferredUsername ?? null,
+    expiresAtMs: (payload.exp ?? 0) * 1000,
   };
 }
 

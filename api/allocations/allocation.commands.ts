@@ -22,6 +22,7 @@ import {
 } from '../../contracts/allocations/allocation.messages.ts';
 import { allocationWorkflowId, type AllocationId } from '../../contracts/ids.ts';
 import { searchAttributes, taskQueues } from '../../contracts/queues.ts';
+import { channelOf } from '../../contracts/channels.ts';
 import { assertNoConnectionHeld } from '../../db/client.ts';
 
 /** How long a caller waits for the engine's answer before it gets 202 or 503. */
@@ -38,9 +39,14 @@ export type CommandResult =
   | { readonly kind: 'closed' }
   | { readonly kind: 'unknown'; readonly cause: unknown };
 
-/** Never the raw key: engines compare update ids of all callers, and their length is bounded. */
+/**
+ * Never a caller's raw key: engines compare update ids of all callers, and their length is bounded. A command that an
+ * event gives has the event's subject as route and an id of the event as key: that id is nobody else's, and is taken.
+ */
 export const updateIdOf = (caller: string, route: string, key: string): string =>
-  createHash('sha256').update(`${caller}\n${route}\n${key}`).digest('base64url');
+  channelOf(route) === undefined
+    ? createHash('sha256').update(`${caller}\n${route}\n${key}`).digest('base64url')
+    : key;
 
 const keywords = {
   orgId: defineSearchAttributeKey(searchAttributes.orgId, 'KEYWORD'),

@@ -25,10 +25,13 @@ import {
   listTimeline,
   type AllocationFilter,
 } from '../../db/allocations/allocation.views.ts';
-import { foreseeableRefusal } from '../../db/ops/admission.views.ts';
+import type { Tx } from '../../db/client.ts';
 import {
+  commandOf,
   decideOperation,
   findOperation,
+  lockUndecided,
+  openAllocationOperation,
   openOperation,
   type NewOperation,
   type OperationRow,
@@ -115,8 +118,11 @@ async function create(deps: ApiDeps, request: RequestContext<typeof createAlloca
     schedulerType: body.scheduler_type,
     correlationId,
   };
-  const refusal = await lookAhead(deps, work);
-  const operation = await openOperation(
+  const [maxConcurrentPerUser, offlineAfterSeconds] = await Promise.all([
+    deps.policies.get('allocation.max_concurrent_per_user'),
+    deps.policies.get('node.offline_after_seconds'),
+  ]);
+  const operation = await openAllocationOperation(
     deps.db.q,
     {
       id: work.operationId,
@@ -130,22 +136,14 @@ async function create(deps: ApiDeps, request: RequestContext<typeof createAlloca
       request: { ...work },
       correlationId,
     },
-    refusal,
+    work,
+    { maxConcurrentPerUser, offlineAfterSeconds },
   );
   if (operation.state !== 'open') return createAnswer(operation);
   // A repeat of a key runs on with the request that opened it, whose correlation id is the one in the history.
   const opened = operation.request as unknown as AllocationRequest;
   const result = await admit(deps.temporal, allocationId, opened, updateIdOf(...identity));
   return settle(deps, operation, result, createAnswer);
-}
-
-async function lookAhead(deps: ApiDeps, work: AllocationRequest): Promise<OperationOutcome | undefined> {
-  const [maxConcurrentPerUser, offlineAfterSeconds] = await Promise.all([
-    deps.policies.get('allocation.max_concurrent_per_user'),
-    deps.policies.get('node.offline_after_seconds'),
-  ]);
-  const code = await foreseeableRefusal(deps.db.q, { ...work, maxConcurrentPerUser, offlineAfterSeconds });
-  return code === undefined ? undefined : { kind: 'refused', code };
 }
 
 async function listAnswer(
@@ -186,7 +184,6 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
     command: request.kind,
     actorUserId: caller.userId,
     actorRole: request.role,
-    reason,
     correlationId,
   };
   const opening: NewOperation = {
@@ -198,13 +195,13 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
     kind: `allocation.${request.kind}`,
     orgId: row.orgId,
     entityId: row.id,
-    request: { ...order },
+    request: { ...order, reason },
     correlationId,
   };
   const code = releaseRefusal(row.state, request.kind);
   const operation = await openRelease(deps, opening, order, code);
   if (operation.state !== 'open') return releaseAnswer(operation);
-  const opened = operation.request as unknown as ReleaseCommand;
+  const opened = commandOf(operation.request);
   const updateId = updateIdOf(...identity);
   const allocationId = asId<AllocationId>(row.id);
   let result = await command(deps.temporal, allocationId, opened, updateId);
@@ -212,10 +209,7 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
     const { row: current } = await rowNow(deps, row.id);
     const closed = releaseRefusal(current.state, request.kind);
     if (closed !== undefined) {
-      result = {
-        kind: 'decided',
-        outcome: await decideOperation(deps.db.q, operation.id as OperationId, refused(closed)),
-      };
+      result = { kind: 'decided', outcome: await refuseClosed(deps, opened, row.id, closed) };
     } else {
       const about = { allocationId, orgId: asId(row.orgId), projectId: asId(row.projectId), correlationId };
       result = await resumeAndCommand(deps.temporal, about as never, opened, updateId);
@@ -234,19 +228,37 @@ async function openRelease(
   if (code === undefined) return openOperation(deps.db.q, opening);
   return deps.db.tx(async (tx) => {
     const operation = await openOperation(tx, opening, refused(code));
-    if (operation.inserted && order.command === 'force_release') {
-      await writeAudit(tx, {
-        actorUserId: order.actorUserId,
-        actorRole: order.actorRole,
-        action: 'allocation.force_release',
-        targetType: 'allocation',
-        targetId: opening.entityId,
-        result: 'refused',
-        correlationId: order.correlationId,
-        details: { code },
-      });
-    }
+    if (operation.inserted) await auditRefused(tx, order, opening.entityId, code);
     return operation;
+  });
+}
+
+/** Decides a command that no run is left to take. */
+const refuseClosed = (
+  deps: ApiDeps,
+  order: ReleaseCommand,
+  allocationId: string,
+  code: ErrorCode,
+): Promise<OperationOutcome> =>
+  deps.db.tx(async (tx) => {
+    const first = await lockUndecided(tx, order.operationId);
+    const outcome = await decideOperation(tx, order.operationId, refused(code));
+    if (first) await auditRefused(tx, order, allocationId, code);
+    return outcome;
+  });
+
+/** A force-release that is refused leaves its audit row with the outcome; a user's release is no privileged act. */
+async function auditRefused(tx: Tx, order: ReleaseCommand, targetId: string, code: ErrorCode): Promise<void> {
+  if (order.command !== 'force_release') return;
+  await writeAudit(tx, {
+    actorUserId: order.actorUserId,
+    actorRole: order.actorRole,
+    action: 'allocation.force_release',
+    targetType: 'allocation',
+    targetId,
+    result: 'refused',
+    correlationId: order.correlationId,
+    details: { code },
   });
 }
 

@@ -25,26 +25,51 @@ const addressOf = (task: TaskOfActivity) => ({
  * same for every attempt, and one in back-off can be completed too.
  * @returns false when the engine could not be told; the reconciler will.
  */
+async function tell(client: Client, task: TaskOfActivity, verdict: NodeTaskVerdict): Promise<boolean> {
+  assertNoConnectionHeld('temporal');
+  try {
+    await client.withDeadline(Date.now() + callDeadlineMs, () =>
+      client.activity.complete(addressOf(task), forHistory(verdict)),
+    );
+    return true;
+  } catch (error) {
+    // Known already, or superseded: the stored result has done its work.
+    return error instanceof ActivityNotFoundError;
+  }
+}
+
+/** Tells the engine a stored verdict and notes that it was told. @returns false when one of the two failed. */
 export async function completeActivity(
   client: Client,
   db: Database,
   task: TaskOfActivity,
   verdict: NodeTaskVerdict,
 ): Promise<boolean> {
-  assertNoConnectionHeld('temporal');
-  try {
-    await client.withDeadline(Date.now() + callDeadlineMs, () =>
-      client.activity.complete(addressOf(task), forHistory(verdict)),
-    );
-  } catch (error) {
-    // Known already, or superseded: the stored result has done its work.
-    if (!(error instanceof ActivityNotFoundError)) return false;
-  }
-  // Not marked: the reconciler tells it once more, the engine knows it already, and then it is marked.
-  return markCompleted(db.q, task.id).then(
+  if (!(await tell(client, task, verdict))) return false;
+  return markCompleted(db.q, [task.id]).then(
     () => true,
     () => false,
   );
+}
+
+/** How long a process gathers tasks that were told, to note them together. The reconciler waits much longer. */
+const gatherMs = 100;
+
+/** As `completeActivity` for many: fire and forget, and what was told is noted together. */
+export function createCompletions(client: Client, db: Database) {
+  let told: string[] = [];
+  const note = () => {
+    const ids = told;
+    told = [];
+    // Not noted: the reconciler tells it once more, the engine knows it already, and then it is noted.
+    markCompleted(db.q, ids).catch(() => undefined);
+  };
+  return {
+    async complete(task: TaskOfActivity, verdict: NodeTaskVerdict): Promise<void> {
+      if (!(await tell(client, task, verdict))) return;
+      if (told.push(task.id) === 1) setTimeout(note, gatherMs);
+    },
+  };
 }
 
 /** Heartbeats of running tasks, throttled; remembers which ones the engine wants stopped. */

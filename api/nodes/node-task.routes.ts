@@ -5,14 +5,15 @@ import { nodeTaskResults, postTaskResult, waitForTasks } from '../../contracts/n
 import type { NodeTaskKind, NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
 import { CodedError } from '../../contracts/errors.ts';
 import type { NodeId } from '../../contracts/ids.ts';
-import { assertNoConnectionHeld, type Tx } from '../../db/client.ts';
+import { assertNoConnectionHeld, type Queryable } from '../../db/client.ts';
 import { readNow } from '../../db/clock.ts';
 import { recordContact } from '../../db/nodes/node-contact.store.ts';
-import { lockTask, offerTasks, runningTasks, storeVerdict } from '../../db/nodes/node-task.store.ts';
+import { findTask, offerTasks, runningTasks, storeVerdict } from '../../db/nodes/node-task.store.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 import type { ApiDeps } from '../deps.ts';
+import { RecentMap } from '../middleware/cache.ts';
 import { route, type Route } from '../route.ts';
-import { completeActivity, createHeartbeats } from './node-task.commands.ts';
+import { createCompletions, createHeartbeats } from './node-task.commands.ts';
 import { signTask } from './node-task.signing.ts';
 import { createTaskWaiters } from './node-task.waiters.ts';
 
@@ -23,6 +24,9 @@ const contactEveryMs = 5000;
 /** A poll that names running tasks is their heartbeat, so it is not held longer. */
 const busyHoldMs = 2000;
 
+/** Tasks that a process remembers to have offered; a report of another one is looked up. */
+const maxRemembered = 10_000;
+
 type Report = z.output<(typeof postTaskResult)['body']>;
 
 /** The listener of the node-agents. `close` ends every held poll. */
@@ -31,6 +35,8 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
   const signingKey = createPrivateKey(readFileSync(deps.config.nodeTaskSigningKeyFile));
   const waiters = createTaskWaiters(deps.redisSubscriber);
   const heartbeats = createHeartbeats(deps.temporal, (nodeId) => waiters.wake(nodeId));
+  const completions = createCompletions(deps.temporal, db);
+  const offered = new RecentMap<OfferedTask>({ size: maxRemembered });
   const contacts = new Map<string, number>();
 
   const contact = async (nodeId: NodeId): Promise<void> => {
@@ -46,6 +52,7 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
       offerTasks(db.q, nodeId, running, batchSize),
       runningTasks(db.q, nodeId, running),
     ]);
+    for (const task of tasks) offered.set(task.id, offeredTask(task));
     for (const task of current) heartbeats.beat(task);
     const stopped = current.filter((task) => heartbeats.isCancelled(task.id)).map((task) => task.id);
     return { tasks, cancel: [...cancel, ...stopped] };
@@ -83,33 +90,85 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
     }),
 
     route(postTaskResult, async ({ nodeId, params, body }) => {
-      const stored = await db.tx((tx) => store(tx, nodeId, params.task_id, body));
+      const at = { nodeId, taskId: params.task_id };
+      const stored = await store(db.q, at, body, offered.get(params.task_id));
       heartbeats.forget(params.task_id);
       // Answered before the engine is told: the stored result is what counts, and the reconciler tells it again.
-      if (!stored.duplicate) void completeActivity(deps.temporal, db, stored.task, stored.verdict);
+      if (!stored.duplicate) void completions.complete(stored.task, stored.verdict);
       return { status: 200, body: { duplicate: stored.duplicate } };
     }),
   ];
   return { routes, close: () => waiters.close() };
 }
 
-async function store(
-  tx: Tx,
-  nodeId: NodeId,
-  taskId: string,
-  report: Report,
-): Promise<{ duplicate: boolean; task: NodeTaskRow; verdict: NodeTaskVerdict }> {
-  const task = await lockTask(tx, nodeId, taskId);
-  if (task === undefined) throw new CodedError('node_task_not_found');
-  if (report.fence !== task.fence || task.state === 'superseded') throw new CodedError('node_task_fenced');
-  if (task.verdict !== null) return { duplicate: true, task, verdict: task.verdict };
-  const result = report.outcome === 'succeeded' ? parseResult(task, report.result) : null;
-  const verdict = verdictOf(task.kind, report, result);
-  await storeVerdict(tx, task.id, verdict, result);
-  return { duplicate: false, task, verdict };
+/** What a report is judged by. It never changes, so whoever offered the task knows it still. */
+type OfferedTask = Pick<
+  NodeTaskRow,
+  'id' | 'nodeId' | 'allocationId' | 'kind' | 'fence' | 'workflowId' | 'runId' | 'activityId'
+>;
+
+const offeredTask = (row: NodeTaskRow): OfferedTask => ({
+  id: row.id,
+  nodeId: row.nodeId,
+  allocationId: row.allocationId,
+  kind: row.kind,
+  fence: row.fence,
+  workflowId: row.workflowId,
+  runId: row.runId,
+  activityId: row.activityId,
+});
+
+interface Stored {
+  readonly duplicate: boolean;
+  readonly task: OfferedTask;
+  readonly verdict: NodeTaskVerdict;
 }
 
-function parseResult(task: NodeTaskRow, raw: Record<string, unknown>): Record<string, unknown> {
+/** Stores the report of a task that this process has offered; undefined when its row has to be looked at. */
+async function storeOffered(q: Queryable, task: OfferedTask, report: Report): Promise<Stored | undefined> {
+  if (report.fence !== task.fence) return undefined;
+  const judged = judge(task, report);
+  if (judged instanceof CodedError) return undefined;
+  const stored = await storeVerdict(q, task, judged.verdict, judged.result);
+  return stored ? { duplicate: false, task, verdict: judged.verdict } : undefined;
+}
+
+/** How often a report is looked at anew because its task changed between the reading and the writing. */
+const maxRounds = 3;
+
+async function store(
+  q: Queryable,
+  { nodeId, taskId }: { readonly nodeId: NodeId; readonly taskId: string },
+  report: Report,
+  known: OfferedTask | undefined,
+): Promise<Stored> {
+  const quick = known?.nodeId === nodeId ? await storeOffered(q, known, report) : undefined;
+  if (quick !== undefined) return quick;
+  for (let round = 1; round <= maxRounds; round += 1) {
+    const task = await findTask(q, nodeId, taskId);
+    if (task === undefined) throw new CodedError('node_task_not_found');
+    if (report.fence !== task.fence || task.state === 'superseded') throw new CodedError('node_task_fenced');
+    if (task.verdict !== null) return { duplicate: true, task, verdict: task.verdict };
+    const judged = judge(task, report);
+    if (judged instanceof CodedError) throw judged;
+    if (await storeVerdict(q, task, judged.verdict, judged.result))
+      return { duplicate: false, task, verdict: judged.verdict };
+  }
+  throw new CodedError('service_unavailable');
+}
+
+interface Judged {
+  readonly verdict: NodeTaskVerdict;
+  readonly result: Record<string, unknown> | null;
+}
+
+/** The verdict of a report, or why it is none. */
+function judge(task: OfferedTask, report: Report): Judged | CodedError {
+  const result = report.outcome === 'succeeded' ? parseResult(task, report.result) : null;
+  return result instanceof CodedError ? result : { verdict: verdictOf(task.kind, report, result), result };
+}
+
+function parseResult(task: OfferedTask, raw: Record<string, unknown>): Record<string, unknown> | CodedError {
   const parsed = nodeTaskResults[task.kind].safeParse(raw);
   const about = parsed.success && parsed.data.task_type === task.kind;
   const same = parsed.success && (parsed.data.allocation_id ?? task.allocationId) === task.allocationId;
@@ -121,7 +180,7 @@ function parseResult(task: NodeTaskRow, raw: Record<string, unknown>): Record<st
         code: issue.code,
         message: issue.message,
       }));
-  throw new CodedError('validation_error', { details: { issues } });
+  return new CodedError('validation_error', { details: { issues } });
 }
 
 /** A cleanup that says of itself that it did not succeed is a failure that may be tried again. */

@@ -25,7 +25,7 @@ export interface TransitionOrder {
    */
   readonly underWay: AllocationEvent | null;
   readonly correlationId: string;
-  /** Public, short, without personal data. */
+  /** Public, short, without personal data; null when a command tells it: its words stay in the operation's row. */
   readonly reason: string | null;
   /** The command that caused it, answered in the same transaction. */
   readonly command: ReleaseCommand | null;

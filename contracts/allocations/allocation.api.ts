@@ -134,6 +134,7 @@ export const createAllocation = endpoint({
     'sku_not_found',
     'sku_unavailable',
     'project_not_found',
+    'ownership_required',
     'allocation_concurrency_limit',
     'insufficient_balance',
     'idempotency_key_reused',

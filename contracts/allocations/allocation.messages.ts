@@ -41,13 +41,12 @@ export type OperationOutcome =
       readonly details?: Readonly<Record<string, unknown>>;
     };
 
-/** A release command. `actor` is an id, never a name. */
+/** A release command. `actor` is an id, never a name; why it was given stays in the operation's row. */
 export interface ReleaseCommand {
   readonly operationId: OperationId;
   readonly command: 'release' | 'force_release';
   readonly actorUserId: UserId;
   readonly actorRole: 'user' | 'admin';
-  readonly reason: string;
   readonly correlationId: string;
 }
 

@@ -2,7 +2,9 @@ import { and, asc, desc, eq, gt, lt, or, sql, type SQL } from 'drizzle-orm';
 import type { AllocationView } from '../../contracts/allocations/allocation.api.ts';
 import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
 import type { Queryable } from '../client.ts';
+import type { NodeTaskRow } from '../nodes/node-task.schema.ts';
 import { allocations, nodes, nodeTasks, posixIdentities, projectMembers, timeline } from '../schema.ts';
+import { columnsOf, statement } from '../statement.ts';
 import type { AllocationRow } from './allocation.schema.ts';
 
 export type Connection = NonNullable<AllocationView['connection']>;
@@ -69,10 +71,6 @@ const isVisible = (to: { userId: string; orgId: string }): SQL | undefined =>
       and ${projectMembers.userId} = ${to.userId})`,
   );
 
-/** One's own stays in reach, also for somebody who left the project: it still has to be released. */
-const isOwn = (to: { userId: string; orgId: string }): SQL | undefined =>
-  and(eq(allocations.orgId, to.orgId), eq(allocations.userId, to.userId));
-
 /** One page, newest first; one row more than `limit` tells that there is another page. */
 export async function listAllocationViews(
   q: Queryable,
@@ -102,16 +100,34 @@ export async function listAllocationViews(
   return rows.map(viewOf);
 }
 
-/** One allocation that the caller may see (any, for an admin), with its row. */
+type Found = AllocationRow & { readonly host: string; readonly port: number; readonly username: string };
+
+const found = `select ${columnsOf(allocations, 'a')}, n.ssh_host as host, n.ssh_port as port, p.username
+  from allocations a
+  join nodes n on n.id = a.node_id
+  join posix_identities p on p.user_id = a.user_id
+  where a.id = :id::uuid`;
+
+const findAny = statement<{ id: string }, Found>('allocation-view', found);
+const findVisible = statement<{ id: string; user_id: string; org_id: string }, Found>(
+  'allocation-view-visible',
+  `${found} and a.org_id = :org_id::uuid and (a.user_id = :user_id::uuid or exists (
+    select 1 from project_members m where m.project_id = a.project_id and m.user_id = :user_id::uuid))`,
+);
+
+/** One allocation that the caller may see (any, for an admin; one's own always), with its row. */
 export async function getAllocationView(
   q: Queryable,
   id: string,
   visibleTo: { userId: string; orgId: string } | undefined,
 ): Promise<{ view: AllocationView; row: AllocationRow } | undefined> {
-  const [found] = await selectAll(q).where(
-    and(eq(allocations.id, id), visibleTo && or(isVisible(visibleTo), isOwn(visibleTo))),
-  );
-  return found === undefined ? undefined : { view: viewOf(found), row: found.row };
+  const [only] =
+    visibleTo === undefined
+      ? await findAny(q, { id })
+      : await findVisible(q, { id, user_id: visibleTo.userId, org_id: visibleTo.orgId });
+  if (only === undefined) return undefined;
+  const { host, port, username, ...row } = only;
+  return { view: viewOf({ row, host, port, username }), row };
 }
 
 /** Timeline entries after a sequence number, oldest first, with the time since the one before. */
@@ -140,4 +156,46 @@ export async function latestTask(q: Queryable, allocationId: string) {
     .orderBy(desc(nodeTasks.fence))
     .limit(1);
   return task;
+}
+
+/** What the dispatch of a node task is decided by and made from. */
+export interface DispatchFacts {
+  readonly userId: string;
+  readonly state: AllocationState;
+  /** Last fencing token of the node: as long as it stands, no task was queued for the node since. */
+  readonly fence: number;
+  /** POSIX identity of the tenant; null when there is none. */
+  readonly username: string | null;
+  readonly uid: number | null;
+  readonly gid: number | null;
+  readonly authorizedKeys: readonly string[];
+  /** Ascending. */
+  readonly slots: readonly number[];
+  /** Of the task that an earlier attempt queued; null when there is none. */
+  readonly taskState: NodeTaskRow['state'] | null;
+  readonly verdict: NodeTaskRow['verdict'];
+  readonly attempt: number | null;
+}
+
+const dispatchFactsStatement = statement<{ id: string; task_id: string }, DispatchFacts>(
+  'allocation-dispatch-facts',
+  `select a.user_id as "userId", a.state, n.fence::float8 as fence, p.username, p.uid, p.gid,
+    array(select k.public_key from ssh_keys k where k.user_id = a.user_id order by k.created_at) as "authorizedKeys",
+    array(select s.slot from placements s where s.allocation_id = a.id order by s.slot) as slots,
+    t.state as "taskState", t.verdict, t.attempt
+  from allocations a
+  join nodes n on n.id = a.node_id
+  left join posix_identities p on p.user_id = a.user_id
+  left join node_tasks t on t.id = :task_id::uuid
+  where a.id = :id::uuid`,
+);
+
+/** Reads what a node task of an allocation is dispatched by; undefined when it has no row. */
+export async function dispatchFacts(
+  q: Queryable,
+  allocationId: string,
+  taskId: string,
+): Promise<DispatchFacts | undefined> {
+  const [facts] = await dispatchFactsStatement(q, { id: allocationId, task_id: taskId });
+  return facts;
 }

@@ -3,7 +3,6 @@ import { bigint, index, integer, jsonb, pgEnum, pgTable, text, unique, uuid } fr
 import {
   nodeTaskKinds,
   nodeTaskStates,
-  type NodeTaskKind,
   type NodeTaskVerdict,
 } from '../../contracts/nodes/node-task.tasks.ts';
 import { instant } from '../columns.ts';
@@ -61,14 +60,4 @@ export interface ActivityAddress {
   readonly workflowId: string;
   readonly runId: string;
   readonly activityId: string;
-}
-
-export interface NewNodeTask extends ActivityAddress {
-  readonly nodeId: string;
-  readonly allocationId: string;
-  readonly kind: NodeTaskKind;
-  readonly attempt: number;
-  readonly correlationId: string;
-  readonly traceparent: string | null;
-  readonly timeoutSeconds: number;
 }

@@ -1,21 +1,37 @@
-import { and, eq, sql } from 'drizzle-orm';
-import type { Queryable, Tx } from '../client.ts';
+import { eq, sql } from 'drizzle-orm';
+import type { Tx } from '../client.ts';
 import { now } from '../clock.ts';
-import { placements, skus } from '../schema.ts';
+import { placements } from '../schema.ts';
+import { statement } from '../statement.ts';
+import { superseding } from './node-task.store.ts';
 
-/** A node that may get a tenant: available, in contact, and with no slot taken. */
-const placeable = (sku: string, offlineAfterSeconds: number) => sql`
-  n.sku = ${sku} and n.state = 'available'
-  and n.last_contact_at > gpuaas_now() - make_interval(secs => ${offlineAfterSeconds})
+/** A part of a statement: the node `n` may get a tenant: available, in contact, and with no slot taken. */
+export const placeable = `n.sku = :sku::text and n.state = 'available'
+  and n.last_contact_at > gpuaas_now() - make_interval(secs => :offline_after_seconds::float8)
   and not exists (select 1 from placements p where p.node_id = n.id)`;
 
-/** True when a node of the SKU looks free right now. Read-only: admission has the last word. */
-export async function hasCapacity(q: Queryable, sku: string, offlineAfterSeconds: number): Promise<boolean> {
-  const found = await q.execute(
-    sql`select 1 from nodes n where ${placeable(sku, offlineAfterSeconds)} limit 1`,
+const takeStatement = (name: string, lock: string) =>
+  statement<
+    { sku: string; offline_after_seconds: number; allocation_id: string },
+    { id: string; slots: number; taken: number }
+  >(
+    name,
+    `with free as (
+      select n.id, n.slot_count from nodes n where ${placeable} limit 1 ${lock}
+    ), taken as (
+      insert into placements (node_id, slot, allocation_id, taken_at)
+      select free.id, slot, :allocation_id::uuid, gpuaas_now()
+      from free cross join generate_series(0, free.slot_count - 1) slot
+      on conflict do nothing
+      returning slot
+    )
+    select free.id, free.slot_count as slots, (select count(*)::int from taken) as taken from free`,
   );
-  return found.rows.length > 0;
-}
+
+const takeStatements = [
+  takeStatement('node-take', 'for update of n skip locked'),
+  takeStatement('node-take-waiting', 'for update of n'),
+];
 
 /**
  * Takes every slot of one free node. Passes over nodes that another placement is taking right now; when only such ones
@@ -26,19 +42,16 @@ export async function takeWholeNode(
   tx: Tx,
   wanted: { sku: string; allocationId: string; offlineAfterSeconds: number },
 ): Promise<string | undefined> {
-  for (const lock of [sql`for update skip locked`, sql`for update`]) {
+  const { sku, allocationId, offlineAfterSeconds } = wanted;
+  for (const take of takeStatements) {
     for (;;) {
-      const found = await tx.execute<{ id: string; slot_count: number }>(sql`
-        select n.id, n.slot_count from nodes n
-        where ${placeable(wanted.sku, wanted.offlineAfterSeconds)} limit 1 ${lock}`);
-      const node = found.rows[0];
+      const [node] = await take(tx, {
+        sku,
+        allocation_id: allocationId,
+        offline_after_seconds: offlineAfterSeconds,
+      });
       if (node === undefined) break;
-      const taken = await tx.execute(sql`
-        insert into placements (node_id, slot, allocation_id, taken_at)
-        select ${node.id}::uuid, slot, ${wanted.allocationId}::uuid, gpuaas_now()
-        from generate_series(0, ${node.slot_count}::int - 1) slot
-        on conflict do nothing`);
-      if (taken.rowCount === node.slot_count) return node.id;
+      if (node.taken === node.slots) return node.id;
       // A rival committed between this statement's snapshot and its lock: look again with a fresh snapshot.
     }
   }
@@ -47,7 +60,19 @@ export async function takeWholeNode(
 
 /** Frees the slots of an allocation: only with their clean proof. */
 export async function freePlacements(tx: Tx, allocationId: string): Promise<void> {
-  await tx.delete(placements).where(eq(placements.allocationId, allocationId));
+  await freeStatement(tx, { allocation_id: allocationId });
+}
+
+const freeing = 'delete from placements where allocation_id = :allocation_id::uuid';
+const freeStatement = statement<{ allocation_id: string }, object>('node-free', freeing);
+const giveBackStatement = statement<{ allocation_id: string }, object>(
+  'node-give-back',
+  `with superseded as (${superseding}) ${freeing}`,
+);
+
+/** As `freePlacements`, and every open task of the allocation is closed to results. */
+export async function giveBackNode(tx: Tx, allocationId: string): Promise<void> {
+  await giveBackStatement(tx, { allocation_id: allocationId });
 }
 
 /** Keeps the slots of an allocation from everybody, and the node too when no other slot of it is in use. */
@@ -58,19 +83,4 @@ export async function quarantinePlacements(tx: Tx, allocationId: string): Promis
     where n.id in (select node_id from placements where allocation_id = ${allocationId}::uuid)
       and n.state in ('available', 'draining')
       and not exists (select 1 from placements p where p.node_id = n.id and p.quarantined_at is null)`);
-}
-
-/** The slots of an allocation, ascending. */
-export async function slotsOf(q: Queryable, allocationId: string): Promise<number[]> {
-  const rows = await q
-    .select({ slot: placements.slot })
-    .from(placements)
-    .where(eq(placements.allocationId, allocationId))
-    .orderBy(placements.slot);
-  return rows.map((row) => row.slot);
-}
-
-/** True when the SKU exists and is offered. */
-export async function isOffered(q: Queryable, sku: string): Promise<boolean> {
-  return (await q.$count(skus, and(eq(skus.code, sku), eq(skus.offered, true)))) > 0;
 }

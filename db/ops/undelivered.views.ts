@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { ReleaseCommand } from '../../contracts/allocations/allocation.messages.ts';
 import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
 import type { Queryable } from '../client.ts';
+import { commandOf } from './operation.store.ts';
 
 /** A command of which a run may know nothing. */
 export interface UndeliveredCommand {
@@ -30,7 +31,7 @@ export async function undeliveredCommands(
     caller: string;
     route: string;
     key: string;
-    request: ReleaseCommand;
+    request: Record<string, unknown>;
     allocation_id: string;
     state: AllocationState;
     undecided: boolean;
@@ -52,7 +53,7 @@ export async function undeliveredCommands(
     caller: row.caller,
     route: row.route,
     key: row.key,
-    command: row.request,
+    command: commandOf(row.request),
     allocationId: row.allocation_id,
     state: row.state,
     undecided: row.undecided,

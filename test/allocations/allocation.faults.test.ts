@@ -1,20 +1,26 @@
 /**
  * The fault matrix: every activity of the lifecycle × every way in which it can go wrong, each through a whole life of an
- * allocation, all of them at once on nodes of their own; then one residue audit over everything.
+ * allocation on a node of its own, then one residue audit over everything. The workers are processes of their own; a crash
+ * is their SIGKILL.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allocationEvents } from '../../contracts/allocations/allocation.lifecycle.ts';
 import { lifecycles } from '../../contracts/lifecycles.ts';
 import { cleanupSequence, nodeTaskKinds } from '../../contracts/nodes/node-task.tasks.ts';
-import { faultKinds, runTwice, type FaultKind, type FaultTarget } from '../harness/faults.ts';
+import { assertStruck, startCells, type Cell as TableCell } from '../harness/cells.ts';
+import {
+  crashAfter,
+  faultKinds,
+  isDeath,
+  runTwice,
+  type FaultKind,
+  type FaultTarget,
+} from '../harness/faults.ts';
 import { assertNoResidue, startLab, type Lab } from '../harness/lab.ts';
 import type { Expectation } from '../harness/residue.ts';
 import { lives, nodeOfSku, type Life, type LifeName } from './lives.ts';
 
-interface Cell {
-  readonly name: string;
-  /** Also the SKU of its one node. */
-  readonly sku: string;
+interface Cell extends TableCell {
   readonly life: LifeName;
   readonly target?: FaultTarget;
   readonly fault?: FaultKind;
@@ -40,7 +46,7 @@ const callers: Readonly<Record<string, readonly (FaultTarget & { readonly life: 
 const travelling = ['provisioning_started'];
 
 function enumerate(): Cell[] {
-  const cells: Omit<Cell, 'sku'>[] = [];
+  const cells: Omit<Cell, 'sku' | 'deadly'>[] = [];
   for (const { life, ...target } of Object.values(callers).flat()) {
     for (const fault of faultKinds) {
       const what = [target.activity, target.label].filter((part) => part !== undefined).join(' ');
@@ -51,16 +57,22 @@ function enumerate(): Cell[] {
     const target = { activity: 'runNodeTask', label: kind } as const;
     cells.push({ name: `undo ${kind}: ${runTwice.name}`, life: 'provisionFails', target, fault: runTwice });
   }
+  cells.push({
+    name: `a wish in the workflow task of activated: ${crashAfter.name}`,
+    life: 'wishAtActivation',
+    target: { activity: 'transitionAllocation', label: 'release_requested' },
+    fault: crashAfter,
+  });
   cells.push({ name: 'undo on a node that fails to prepare', life: 'provisionFails' });
   cells.push({ name: 'undo that the node cannot do', life: 'undoFails' });
-  return cells.map((cell, index) => ({ ...cell, sku: `cell-${index}` }));
+  return cells.map((cell, index) => ({ ...cell, sku: `cell-${index}`, deadly: isDeath(cell.fault) }));
 }
 
 /** Longer than the engine's first pause between two attempts. */
 const slowNodeMs = 1500;
 
-/** Cells at a time: more would only wait for the two cores. */
-const sideBySide = 32;
+/** Replicas of the worker: while one is dead the other goes on. */
+const workerProcesses = 2;
 
 const cells = enumerate();
 /** Time-outs are waited for; whoever has one begins with it. */
@@ -68,36 +80,18 @@ const slowestFirst = [...cells].sort((a, b) => Number(isTimeOut(b)) - Number(isT
 let lab: Lab;
 let running: ReadonlyMap<string, Promise<Expectation>>;
 const done = new Map<string, Expectation>();
+/** Faults of which a worker, or its end, has told. */
+const struck = new Map<string, string>();
 
 beforeAll(async () => {
-  lab = await startLab({ nodes: cells.map((cell) => cell.sku) });
-  const inTurn = atMost(sideBySide);
-  running = new Map(slowestFirst.map((cell) => [cell.name, inTurn(() => live(cell))]));
-  // Each cell is awaited by its own test; until then nobody looks at a failure.
-  for (const outcome of running.values()) outcome.catch(() => undefined);
+  lab = await startLab({ nodes: cells.map((cell) => cell.sku), workerProcesses });
+  running = startCells(lab, slowestFirst, live);
 });
 
 afterAll(() => lab.stop());
 
 function isTimeOut({ fault }: Cell): boolean {
   return fault?.name === 'time-out';
-}
-
-/** Runs at most so many jobs at a time, in the order in which they come. */
-function atMost(limit: number): <T>(job: () => Promise<T>) => Promise<T> {
-  let free = limit;
-  const waiting: (() => void)[] = [];
-  return async (job) => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await job();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) free += 1;
-      else next();
-    }
-  };
 }
 
 async function live(cell: Cell): Promise<Expectation> {
@@ -115,8 +109,8 @@ async function live(cell: Cell): Promise<Expectation> {
     target === undefined || fault === undefined ? undefined : { target, fault },
   );
   if (rule !== undefined) {
-    await rule.settled();
-    if (!rule.struck()) throw new Error(`the fault never struck: ${rule.calls()} calls`);
+    await assertStruck(rule);
+    struck.set(cell.name, cell.fault?.name ?? '');
     // An attempt that comes too late may be told so; every other one finds what was done before it.
     if (rule.failures().length > 0 && !isTimeOut(cell)) throw new Error(rule.failures().join('\n'));
   }
@@ -134,10 +128,24 @@ describe('the matrix', () => {
     expect(new Set([...labels, ...travelling])).toEqual(new Set(allocationEvents));
   });
 
-  it.each(cells)('$name', { timeout: 240_000 }, async ({ name }) => {
+  it.each(cells)('$name', { timeout: 480_000 }, async ({ name }) => {
     const expectation = await running.get(name);
     if (expectation === undefined) throw new Error('the cell was not started');
     done.set(name, expectation);
+  });
+
+  it('has struck with every fault, and no worker died that was not told to', () => {
+    const ordered = cells.filter((cell) => cell.fault !== undefined);
+    expect([...struck.keys()].sort()).toEqual(ordered.map((cell) => cell.name).sort());
+    const deaths = lab.processes?.deaths ?? [];
+    expect(deaths.map((death) => death.signal)).toEqual(deaths.map(() => 'SIGKILL'));
+    expect(new Set(deaths.map((death) => death.pid))).toEqual(lab.faults.dying);
+    expect(deaths.length).toBeGreaterThan(0);
+    const names = [...faultKinds.map((kind) => kind.name)];
+    const counts = names.map(
+      (name) => `${name} ${[...struck.values()].filter((one) => one === name).length}`,
+    );
+    process.stdout.write(`struck: ${counts.join(', ')}; workers killed: ${deaths.length}\n`);
   });
 
   it('is complete and leaves nothing behind', async () => {

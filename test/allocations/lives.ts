@@ -1,10 +1,12 @@
 /** Whole lives of an allocation, each from its creation to its end, with a fault on the way. */
 import { sql } from 'drizzle-orm';
 import { randomUUID } from 'node:crypto';
+import { releaseUpdate } from '../../contracts/allocations/allocation.messages.ts';
 import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
 import type { FaultKind, FaultRule, FaultTarget } from '../harness/faults.ts';
 import { allocationIdOf, until, type Lab, type LabNode } from '../harness/lab.ts';
 import type { Expectation } from '../harness/residue.ts';
+import { runsOf } from './continued.ts';
 
 export interface Order {
   readonly target: FaultTarget;
@@ -19,7 +21,14 @@ export type Life = (
 ) => Promise<{ readonly expectation: Expectation; readonly rule: FaultRule | undefined }>;
 
 export type LifeName =
-  'plain' | 'resumed' | 'provisionFails' | 'undoFails' | 'forced' | 'releaseFails' | 'refused';
+  | 'plain'
+  | 'wishAtActivation'
+  | 'resumed'
+  | 'provisionFails'
+  | 'undoFails'
+  | 'forced'
+  | 'releaseFails'
+  | 'refused';
 
 const user = 'dev-user';
 
@@ -58,9 +67,10 @@ export function nodeOfSku(lab: Lab, sku: string): LabNode {
 }
 
 /** The id of the allocation that is about to be created, with its fault in place. */
-function beforeCreation(lab: Lab, order: Order | undefined) {
+export function beforeCreation(lab: Lab, order: Order | undefined) {
   const key = randomUUID();
-  return { key, rule: arm(lab, allocationIdOf(user, key), order) };
+  const id = allocationIdOf(user, key);
+  return { key, id, rule: arm(lab, id, order) };
 }
 
 const plain: Life = async (lab, sku, order) => {
@@ -69,6 +79,24 @@ const plain: Life = async (lab, sku, order) => {
   await lab.untilState(id, 'active');
   await releaseSurely(lab, id);
   await lab.untilState(id, 'released');
+  return { expectation: { id, state: 'released' }, rule };
+};
+
+/** Its release is known to the run before it is active: both transitions happen in one workflow task. */
+const wishAtActivation: Life = async (lab, sku, order) => {
+  const { key, id, rule } = beforeCreation(lab, order);
+  const held = lab.faults.hold(id, { activity: 'transitionAllocation', label: 'activated' });
+  await createSurely(lab, sku, key);
+  await until(`${sku} is about to be active`, () => held.rule.struck());
+  const answered = releaseSurely(lab, id);
+  await until('the run has its release', async () => {
+    const runs = await runsOf(lab, id);
+    return runs.some((run) => run.updates.includes(releaseUpdate));
+  });
+  held.letGo();
+  await answered;
+  await lab.untilState(id, 'released');
+  if (held.rule.failures().length > 0) throw new Error(held.rule.failures().join('\n'));
   return { expectation: { id, state: 'released' }, rule };
 };
 
@@ -164,6 +192,7 @@ async function refusedReleases(lab: Lab, id: string): Promise<number> {
 
 export const lives: Readonly<Record<LifeName, Life>> = {
   plain,
+  wishAtActivation,
   resumed,
   provisionFails,
   undoFails,

@@ -10,7 +10,6 @@ import { openDatabase, type Database } from '../../db/client.ts';
 import * as access from '../../db/identity/access.store.ts';
 import * as tasks from '../../db/nodes/node-task.store.ts';
 import * as placements from '../../db/nodes/placement.store.ts';
-import { slotsOf } from '../../db/nodes/placement.store.ts';
 import { findOperation, openOperation } from '../../db/ops/operation.store.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/stack.ts';
 
@@ -56,7 +55,6 @@ function activitiesOver(funds: FundsPort) {
   return createAllocationActivities({
     db,
     identity: access,
-    catalog: placements,
     placements,
     funds,
     policies: { allocationBudgets: () => Promise.resolve({ ...budgets, ...limits }) },
@@ -71,7 +69,8 @@ function withoutMoney() {
   const taken: number[] = [];
   const funds: FundsPort = {
     async hold(tx, _request, allocationId) {
-      taken.push((await slotsOf(tx, allocationId)).length);
+      const found = await tx.execute(sql`select from placements where allocation_id = ${allocationId}::uuid`);
+      taken.push(found.rows.length);
       return 'insufficient_balance';
     },
   };

@@ -64,7 +64,6 @@ async function command(
     command: kind,
     actorUserId: asId(randomUUID()),
     actorRole: 'user',
-    reason: 'test',
     correlationId: 'c',
   };
   await openOperation(db.q, {
@@ -76,7 +75,7 @@ async function command(
     kind: `allocation.${kind}`,
     orgId: randomUUID(),
     entityId: id,
-    request: { ...order },
+    request: { ...order, reason: 'test' },
     correlationId: 'c',
   });
   return order;
@@ -109,7 +108,7 @@ describe('a run that knows an older state than its row', () => {
     await activities.transitionAllocation(failure(id));
     const force = await command(id, 'force_release');
     const event = 'force_release_requested';
-    const stale = { ...failure(id), event, to: 'releasing', reason: 'test', command: force } as const;
+    const stale = { ...failure(id), event, to: 'releasing', reason: null, command: force } as const;
     expect(await activities.transitionAllocation(stale)).toEqual({ kind: 'stale' });
     expect(await findOperation(db.q, force.operationId)).toMatchObject({ state: 'open' });
     const known = { ...stale, version: 3, from: 'release_failed' } as const;

@@ -54,7 +54,8 @@ export const local = proxyLocalActivities<AllocationLocalActivities>({
 /** A wish to end the allocation: a command, or an operator's cancellation of the run (then without one). */
 interface Intent {
   readonly kind: 'release' | 'force_release';
-  readonly reason: string;
+  /** Null with a command: its words stay in the operation's row. */
+  readonly reason: string | null;
   readonly correlationId: string | null;
   readonly command: ReleaseCommand | null;
 }
@@ -77,8 +78,8 @@ export function createInbox(): Inbox {
     put(command) {
       const waits = intents.some((intent) => intent.command?.operationId === command.operationId);
       if (waits || answers.has(command.operationId)) return;
-      const { reason, correlationId } = command;
-      intents.push({ kind: command.command, reason, correlationId, command });
+      const { correlationId } = command;
+      intents.push({ kind: command.command, reason: null, correlationId, command });
     },
     cancel() {
       const reason = 'run cancelled by an operator';
