@@ -69,6 +69,8 @@ export interface ApiHarness {
 export interface HarnessOptions {
   readonly parts?: readonly PartName[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Added to the engine's dynamic configuration. */
+  readonly dynamicConfig?: Readonly<Record<string, number>>;
 }
 
 /** Starts stack, issuer and API; a part that was not asked for is an address where nobody answers. */
@@ -79,7 +81,14 @@ export async function startApiHarness(options: HarnessOptions = {}): Promise<Api
   const startTheIssuer = (): Promise<IssuerHandle> =>
     startIssuer({ port: port.port, stateDir: path.join(stateDir, 'issuer'), accessTokenTtlSeconds: 3600 });
   const [stack, pki, firstIssuer] = await Promise.all([
-    startStack({ name: 'api-test', ports: 'free', ephemeral: true, parts, testSettings: true }),
+    startStack({
+      name: 'api-test',
+      ports: 'free',
+      ephemeral: true,
+      parts,
+      testSettings: true,
+      ...(options.dynamicConfig && { dynamicConfig: options.dynamicConfig }),
+    }),
     ensureDevPki(path.join(stateDir, 'pki')),
     startTheIssuer(),
   ]);

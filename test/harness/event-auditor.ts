@@ -65,3 +65,46 @@ const compare = (a: CommittedEvent, b: CommittedEvent): number =>
 
 const place = (event: CommittedEvent): string =>
   `${event.aggregateId}/${event.aggregateSeq}.${event.position}`;
+
+/** An effect that a consumer made, as it was found where the consumer writes. */
+export interface FoundEffect {
+  readonly consumer: string;
+  readonly eventId: string;
+}
+
+export interface EffectFinding {
+  readonly kind: 'nothing-to-audit' | 'no-effect' | 'effect-twice' | 'stranger' | 'dead-and-done';
+  readonly consumer: string;
+  readonly eventId: string;
+}
+
+/**
+ * Compares what consumers owe with what they did: every event has its effect once in each consumer, or is dead there
+ * without one; nothing else happened. An audit of nothing is a finding.
+ * @param owed what each consumer must have done or buried.
+ * @param dead what each consumer has buried.
+ */
+export function auditEffects(
+  owed: readonly FoundEffect[],
+  found: readonly FoundEffect[],
+  dead: readonly FoundEffect[] = [],
+): EffectFinding[] {
+  if (owed.length === 0) return [{ kind: 'nothing-to-audit', consumer: '', eventId: '' }];
+  const keyOf = (one: FoundEffect): string => `${one.consumer} ${one.eventId}`;
+  const times = new Map<string, number>();
+  for (const one of found) times.set(keyOf(one), (times.get(keyOf(one)) ?? 0) + 1);
+  const buried = new Set(dead.map(keyOf));
+  const wanted = new Set(owed.map(keyOf));
+  const findings: EffectFinding[] = [];
+  const tell = (kind: EffectFinding['kind'], { consumer, eventId }: FoundEffect): void =>
+    void findings.push({ kind, consumer, eventId });
+  for (const one of owed) {
+    const count = times.get(keyOf(one)) ?? 0;
+    if (count === 0 && !buried.has(keyOf(one))) tell('no-effect', one);
+    if (count > 0 && buried.has(keyOf(one))) tell('dead-and-done', one);
+    if (count > 1) tell('effect-twice', one);
+  }
+  const strangers = new Map([...found, ...dead].map((one) => [keyOf(one), one]));
+  for (const [key, one] of strangers) if (!wanted.has(key)) tell('stranger', one);
+  return findings;
+}

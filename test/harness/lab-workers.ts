@@ -1,24 +1,34 @@
 /** The background processes of the product, inside the test's own process. */
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundle,
+} from '@temporalio/worker';
 import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
+import { openReplaySink } from '../../activities/platform/nats-replays.ts';
 import { subscribeWake } from '../../activities/platform/redis-wake.ts';
-import { taskQueues } from '../../contracts/queues.ts';
+import type { TaskQueue } from '../../contracts/queues.ts';
 import { defaultDuplicateWindowMs } from '../../contracts/streams.ts';
 import { openDatabase, type Database } from '../../db/client.ts';
 import type { PolicyReader } from '../../db/ops/policy.store.ts';
 import { outboxPartitionCount } from '../../db/outbox.ts';
 import { buildWorkflowBundle } from '../../workers/bundle.ts';
-import { provisioningActivities } from '../../workers/compose.ts';
+import { opsActivities, provisioningActivities } from '../../workers/compose.ts';
 import type { Stack } from '../../workers/local/stack.ts';
 import { startLoop } from '../../workers/reconcilers/loop.ts';
+import { startMissingReplays } from '../../workers/reconcilers/missing-replays.ts';
 import { startMissingRuns } from '../../workers/reconcilers/missing-runs.ts';
 import { completeStoredResults } from '../../workers/reconcilers/task-completion.ts';
 import { JetStreamSink, NatsPeers } from '../../workers/relay/jetstream.ts';
 import { Relay } from '../../workers/relay/relay.ts';
+import { faultInterceptor } from './fault-interceptor.ts';
 import type { FaultPlan } from './faults.ts';
 
 export interface Stoppable {
@@ -27,6 +37,8 @@ export interface Stoppable {
 
 const completionEveryMs = 250;
 const missingRunsEveryMs = 1000;
+/** Age from which a request is taken for lost. */
+const replayAgeSeconds = 1;
 
 let bundle: Promise<WorkflowBundle> | undefined;
 let installed = false;
@@ -45,7 +57,10 @@ function installRuntime(): void {
   });
 }
 
-/** Worker and reconcilers of the provisioning queue. */
+const cannotDie = (): Promise<never> =>
+  Promise.reject(new Error('only a worker in a process of its own can be killed'));
+
+/** Workers and reconcilers of every queue. */
 export async function startWorkerInProcess(parts: {
   readonly stack: Stack;
   readonly db: Database;
@@ -57,20 +72,29 @@ export async function startWorkerInProcess(parts: {
   installRuntime();
   const { stack, db, redis, policies, faults, temporal: client } = parts;
   const connection = await NativeConnection.connect({ address: stack.env['TEMPORAL_ADDRESS'] ?? '' });
-  const worker = await Worker.create({
+  const replays = openReplaySink(stack.env['NATS_URL'] ?? '');
+  const activitiesOf: Record<TaskQueue, object> = {
+    provisioning: provisioningActivities({ db, redis, policies }),
+    ops: opsActivities({ db, replays }),
+  };
+  const common = {
     connection,
     namespace: stack.env['TEMPORAL_NAMESPACE'] ?? '',
-    taskQueue: taskQueues.provisioning,
     workflowBundle: await currentBundle(),
-    activities: faults.wrap(provisioningActivities({ db, redis, policies })),
+    interceptors: { activity: [faultInterceptor(faults.link(), cannotDie)] },
     stickyQueueScheduleToStartTimeout: '1 second',
     shutdownGraceTime: '1 second',
     shutdownForceTime: '3 seconds',
     maxConcurrentLocalActivityExecutions: 500,
     workflowTaskPollerBehavior: { type: 'autoscaling', initial: 4, minimum: 2, maximum: 20 },
     activityTaskPollerBehavior: { type: 'autoscaling', initial: 4, minimum: 2, maximum: 20 },
-  });
-  const running = worker.run();
+  } satisfies Omit<WorkerOptions, 'taskQueue'>;
+  const workers = await Promise.all(
+    Object.entries(activitiesOf).map(([taskQueue, activities]) =>
+      Worker.create({ ...common, taskQueue, activities }),
+    ),
+  );
+  const running = workers.map((worker) => worker.run());
   const log = pino({ level: 'silent' });
   const loops = [
     startLoop({
@@ -85,14 +109,21 @@ export async function startWorkerInProcess(parts: {
       log,
       sweep: async () => void (await startMissingRuns({ db, client, log })),
     }),
+    startLoop({
+      name: 'missing-replays',
+      everyMs: missingRunsEveryMs,
+      log,
+      sweep: async () => void (await startMissingReplays({ db, client, log }, replayAgeSeconds)),
+    }),
   ];
   return {
     stop: async () => {
       await Promise.all(loops.map((loop) => loop.stop()));
-      worker.shutdown();
+      for (const worker of workers) worker.shutdown();
       // A fault that still holds an activity makes the shutdown a forced one.
-      await running.catch(() => undefined);
+      await Promise.allSettled(running);
       await connection.close();
+      await replays.close();
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * The whole product in this process over private servers: API, worker, relay, reconcilers and the real agents of
- * simulated nodes. The worker's activities pass through a fault plan.
+ * simulated nodes. The worker's activities pass through a fault plan; on demand the workers are processes of their own.
  */
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
@@ -40,9 +40,10 @@ import { FaultPlan } from './faults.ts';
 import { auditResidue, type AuditReport, type Examined, type Expectation } from './residue.ts';
 import { AllocationWatch } from './lab-watch.ts';
 import { startRelayInProcess, startWorkerInProcess, type Stoppable } from './lab-workers.ts';
+import { startWorkerProcesses, type WorkerProcesses } from './worker-processes.ts';
 
 /** Far more than anything takes: it only ends the wait for what will never come. */
-const waitMs = 100_000;
+const waitMs = 180_000;
 const pollMs = 25;
 
 /** Polls a condition until it holds. @throws with what was waited for, and what `state` says, when it does not. */
@@ -118,6 +119,8 @@ export interface Lab {
   readonly nodes: ReadonlyMap<string, LabNode>;
   /** Registers nodes, each of the SKU named, and waits until all are available. */
   addNodes(skus: readonly string[]): Promise<LabNode[]>;
+  /** The worker's processes, where it has some. */
+  readonly processes: WorkerProcesses | undefined;
   startWorker(): Promise<void>;
   stopWorker(): Promise<void>;
   setPolicy(key: PolicyKey, value: number | string | boolean): Promise<void>;
@@ -138,6 +141,10 @@ export interface LabOptions {
   readonly nodes: readonly string[];
   /** Without a worker until `startWorker`. */
   readonly worker?: boolean;
+  /** Worker processes of their own, so many; without it the worker is in this process. */
+  readonly workerProcesses?: number;
+  /** Added to the engine's dynamic configuration. */
+  readonly dynamicConfig?: Readonly<Record<string, number>>;
   readonly policies?: Partial<Record<PolicyKey, number | string | boolean>>;
 }
 
@@ -152,7 +159,8 @@ const labPolicies: Partial<Record<PolicyKey, number | string | boolean>> = {
 
 /** Starts it all; every file has its own. */
 export async function startLab(options: LabOptions): Promise<Lab> {
-  const api = await startApiHarness({ parts: PART_NAMES });
+  const { workerProcesses: count, dynamicConfig } = options;
+  const api = await startApiHarness({ parts: PART_NAMES, ...(dynamicConfig && { dynamicConfig }) });
   const env = (name: string): string => api.stack.env[name] ?? '';
   const db = openDatabase({ url: env('DATABASE_URL'), applicationName: 'lab-worker', max: 20 });
   const redis = openRedis(env('REDIS_URL'), 'lab-worker');
@@ -168,12 +176,16 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   }
   const relay = await startRelayInProcess(api.stack);
   let worker: Stoppable | undefined;
+  let processes: WorkerProcesses | undefined;
   const startWorker = async (): Promise<void> => {
-    worker = await startWorkerInProcess({ stack: api.stack, db, redis, policies, faults, temporal });
+    const { stack, stateDir: folder } = api;
+    if (count === undefined) {
+      worker = await startWorkerInProcess({ stack, db, redis, policies, faults, temporal });
+    } else worker = processes = await startWorkerProcesses({ stack, folder, plan: faults, count });
   };
   const stopWorker = async (): Promise<void> => {
     await worker?.stop();
-    worker = undefined;
+    worker = processes = undefined;
   };
   if (options.worker !== false) await startWorker();
   const addNodes = (skus: readonly string[]) => addLabNodes(api, nodes, skus);
@@ -188,6 +200,9 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     policies,
     nodes,
     addNodes,
+    get processes() {
+      return processes;
+    },
     startWorker,
     stopWorker,
     setPolicy: async (key, value) => {
@@ -225,6 +240,7 @@ async function addLabNodes(
   nodes: Map<string, LabNode>,
   skus: readonly string[],
 ): Promise<LabNode[]> {
+  if (skus.length === 0) return [];
   await seedSkus(
     api.db.q,
     [...new Set(skus)].map((code) => ({

@@ -9,23 +9,33 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
-import { startLab, until, type Lab } from '../harness/lab.ts';
+import { suggestAfterEvents } from '../allocations/continued.ts';
+import { startLab, until, type Lab, type LabOptions } from '../harness/lab.ts';
 import { digestFile, historyFolder, secretsIn, type HistoryJson } from './history.ts';
-import { scenarios, type Scenario } from './scenarios.ts';
+import { continuedScenarios, scenarios, type Scenario } from './scenarios.ts';
 
 const names = process.argv.slice(2);
-const wanted = Object.entries(scenarios).filter(([name]) => names.length === 0 || names.includes(name));
-const lab = await startLab({ nodes: wanted.map(([name]) => name) });
-try {
-  await registerKey(lab);
-  for (const [name, scenario] of wanted) await record(name, scenario);
-} finally {
-  await lab.stop();
+await recordAll(scenarios, {});
+await recordAll(continuedScenarios, { dynamicConfig: suggestAfterEvents });
+
+async function recordAll(
+  from: Readonly<Record<string, Scenario>>,
+  options: Pick<LabOptions, 'dynamicConfig'>,
+): Promise<void> {
+  const wanted = Object.entries(from).filter(([name]) => names.length === 0 || names.includes(name));
+  if (wanted.length === 0) return;
+  const lab = await startLab({ nodes: wanted.map(([name]) => name), ...options });
+  try {
+    await registerKey(lab);
+    for (const [name, scenario] of wanted) await record(lab, name, scenario);
+  } finally {
+    await lab.stop();
+  }
 }
 
-async function record(name: string, scenario: Scenario): Promise<void> {
-  const id = await scenario(lab, name);
-  const handle = lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id)));
+async function record(lab: Lab, name: string, scenario: Scenario): Promise<void> {
+  const { id, runId } = await scenario(lab, name);
+  const handle = lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id)), runId);
   await until('the run has ended', async () => (await handle.describe()).status.name !== 'RUNNING');
   const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as HistoryJson;
   const secrets = secretsIn(history);

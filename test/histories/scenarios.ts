@@ -1,13 +1,21 @@
 /** The lives whose histories are kept, one for each way through the workflow. */
 import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
+import { runsOf, type Run } from '../allocations/continued.ts';
 import { createSurely, lives, nodeOfSku, releaseSurely } from '../allocations/lives.ts';
 import { allocationIdOf, until, type Lab } from '../harness/lab.ts';
 
-/** Leads one allocation through; resolves to its id when its last run has ended. */
-export type Scenario = (lab: Lab, sku: string) => Promise<string>;
+/** The run whose history is kept; the last one of the id when none is named. */
+export interface Recorded {
+  readonly id: string;
+  readonly runId?: string;
+}
 
-const idOf = async (life: Promise<{ readonly expectation: { readonly id: string } }>): Promise<string> =>
-  (await life).expectation.id;
+/** Leads one allocation through to its end. */
+export type Scenario = (lab: Lab, sku: string) => Promise<Recorded>;
+
+const ended = async (life: Promise<{ readonly expectation: Recorded }>): Promise<Recorded> => ({
+  id: (await life).expectation.id,
+});
 
 const releaseInProvisioning: Scenario = async (lab, sku) => {
   nodeOfSku(lab, sku).faults([{ kind: 'node.allocation_prepare', behaviour: 'hang' }]);
@@ -15,7 +23,7 @@ const releaseInProvisioning: Scenario = async (lab, sku) => {
   await lab.untilState(id, 'provisioning');
   await releaseSurely(lab, id);
   await lab.untilState(id, 'released');
-  return id;
+  return { id };
 };
 
 const releaseFailedThenForced: Scenario = async (lab, sku) => {
@@ -26,7 +34,7 @@ const releaseFailedThenForced: Scenario = async (lab, sku) => {
   await lab.untilState(id, 'release_failed');
   await releaseSurely(lab, id, 'forceRelease');
   await lab.untilState(id, 'released');
-  return id;
+  return { id };
 };
 
 const cancelled: Scenario = async (lab, sku) => {
@@ -34,7 +42,7 @@ const cancelled: Scenario = async (lab, sku) => {
   await lab.untilState(id, 'active');
   await lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id))).cancel();
   await lab.untilState(id, 'released');
-  return id;
+  return { id };
 };
 
 /** Two that the API both lets through to one node: the one that comes second is refused by its run. */
@@ -51,15 +59,38 @@ const refusedAdmission: Scenario = async (lab, sku) => {
   await lab.untilState(admitted, 'active');
   await releaseSurely(lab, admitted);
   await lab.untilState(admitted, 'released');
-  return refused.id;
+  return { id: refused.id };
+};
+
+/** A life through two runs; the engine suggests to continue as soon as the allocation is active. */
+const throughTwoRuns =
+  (pick: (runs: readonly Run[]) => Run | undefined): Scenario =>
+  async (lab, sku) => {
+    const id = await createSurely(lab, sku);
+    await lab.untilState(id, 'active');
+    await until('the next run waits', async () => {
+      const [newest, ...older] = await runsOf(lab, id);
+      return older.length === 1 && (newest?.events ?? 0) > 4;
+    });
+    await releaseSurely(lab, id);
+    await lab.untilState(id, 'released');
+    const runId = pick(await runsOf(lab, id))?.runId;
+    if (runId === undefined) throw new Error('no such run');
+    return { id, runId };
+  };
+
+/** Those for which the engine suggests to continue as new after a few events. */
+export const continuedScenarios: Readonly<Record<string, Scenario>> = {
+  continued: throughTwoRuns((runs) => runs.at(-1)),
+  'after-continuing': throughTwoRuns((runs) => runs[0]),
 };
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
-  happy: (lab, sku) => idOf(lives.plain(lab, sku, undefined)),
+  happy: (lab, sku) => ended(lives.plain(lab, sku, undefined)),
   'release-in-provisioning': releaseInProvisioning,
-  'provision-failure': (lab, sku) => idOf(lives.provisionFails(lab, sku, undefined)),
+  'provision-failure': (lab, sku) => ended(lives.provisionFails(lab, sku, undefined)),
   'release-failed-forced': releaseFailedThenForced,
-  resumed: (lab, sku) => idOf(lives.resumed(lab, sku, undefined)),
+  resumed: (lab, sku) => ended(lives.resumed(lab, sku, undefined)),
   cancelled,
   'refused-admission': refusedAdmission,
 };

@@ -43,6 +43,8 @@ export interface StackOptions {
   readonly parts?: readonly PartName[];
   /** Adds the dynamic configuration that is for tests only. */
   readonly testSettings?: boolean;
+  /** Added to Temporal's dynamic configuration for this stack only. */
+  readonly dynamicConfig?: Readonly<Record<string, number>>;
   /**
    * Whether DATABASE_URL, TEMPORAL_ADDRESS, NATS_URL and REDIS_URL are honoured. By default only with configured
    * ports: a test's private stack must not write into somebody's server.
@@ -274,6 +276,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       user: serviceUser(),
       ephemeral: options.ephemeral ?? false,
       testSettings: options.testSettings ?? false,
+      dynamicConfig: options.dynamicConfig ?? {},
       onUnexpectedExit: options.onUnexpectedExit ?? options.log ?? (() => undefined),
     };
     const built = new Map([...found].map(([name, one]) => [name, build(config, name, one, ports, context)]));

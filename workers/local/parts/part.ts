@@ -26,6 +26,8 @@ export interface PartContext {
   /** True when the data need not outlive a power cut. */
   readonly ephemeral: boolean;
   readonly testSettings: boolean;
+  /** Added to Temporal's dynamic configuration. */
+  readonly dynamicConfig: Readonly<Record<string, number>>;
   /** Called when the server ends without having been told to. */
   readonly onUnexpectedExit: (message: string) => void;
 }

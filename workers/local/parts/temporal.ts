@@ -58,12 +58,13 @@ export function temporalSource(config: StackConfig): PartSource {
 /** The dev server's command line: everything that temporal-dev.yaml declares. */
 function temporalArguments(
   config: StackConfig,
-  options: { ports: TemporalPorts; database: string; testSettings: boolean },
+  options: { ports: TemporalPorts; database: string } & Pick<PartContext, 'testSettings' | 'dynamicConfig'>,
 ): string[] {
   const { temporal } = config;
   const dynamic = {
     ...temporal.dynamic_config,
     ...(options.testSettings ? temporal.test_dynamic_config : {}),
+    ...options.dynamicConfig,
   };
   const pairs = (flag: string, values: Readonly<Record<string, string>>): string[] =>
     Object.entries(values).flatMap(([key, value]) => [flag, `${key}=${value}`]);
@@ -121,6 +122,7 @@ class TemporalDriver implements PartDriver {
         ports: this.ports,
         database: path.join(this.dir, 'temporal.db'),
         testSettings: this.context.testSettings,
+        dynamicConfig: this.context.dynamicConfig,
       }),
       cwd: this.dir,
       env: { TEMPORAL_VERSION_CHECK_DISABLED: 'true' },
