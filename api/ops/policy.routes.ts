@@ -50,7 +50,12 @@ async function conflict(deps: ApiDeps, key: PolicyKey, value: unknown): Promise<
   if (key === 'maas.enabled' && value === true && !deps.config.maasEnabled) {
     return 'MAAS_ENABLED is not set for this installation';
   }
-  const reimaging = key === 'allocation.isolation_model' && value === 'full-reimage';
-  if (!reimaging || (await deps.policies.get('maas.enabled'))) return undefined;
-  return 'full-reimage needs maas.enabled';
+  if (key === 'maas.enabled' && value === false) {
+    const model = await deps.policies.get('allocation.isolation_model');
+    return model === 'full-reimage' ? 'allocation.isolation_model is full-reimage, which needs it' : undefined;
+  }
+  if (key !== 'allocation.isolation_model' || value !== 'full-reimage') return undefined;
+  if (!(await deps.policies.get('maas.enabled'))) return 'full-reimage needs maas.enabled';
+  // Stored as true by an installation that had MAAS once: this one cannot carry it out.
+  return deps.config.maasEnabled ? undefined : 'MAAS_ENABLED is not set for this installation';
 }

@@ -139,13 +139,13 @@ describe('createAllocation', () => {
     expect(await create('rtx4090-1x')).toMatchObject({ status: 404, body: { code: 'sku_not_found' } });
   });
 
-  it.each(['peer-user', 'other-user'] as const)(
-    '404 project_not_found in the project of %s',
-    async (whose) => {
-      const answer = await create(soldOut, { projectId: projectOf(whose) });
-      expect(answer).toMatchObject({ status: 404, body: { code: 'project_not_found' } });
-    },
-  );
+  it.each([
+    ['peer-user', 403, 'ownership_required'],
+    ['other-user', 404, 'project_not_found'],
+  ] as const)('in the project of %s: %i %s', async (whose, status, code) => {
+    const answer = await create(soldOut, { projectId: projectOf(whose) });
+    expect(answer).toMatchObject({ status, body: { code } });
+  });
 
   it('409 sku_unavailable, again under its key, and to be read as an operation', async () => {
     const refused = await create(soldOut);

@@ -9,6 +9,8 @@ import sshpk from 'sshpk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { endpoints } from '../../contracts/endpoints.api.ts';
 import type { Endpoint } from '../../contracts/http.api.ts';
+import { uuid5 } from '../../contracts/uuid5.ts';
+import { createNotifier } from '../../db/ops/notification.store.ts';
 import { REALM } from '../../workers/local/issuer/realm.ts';
 import { field, startTimeoutMs, type ApiAnswer, type ApiHarness, type DevUser } from '../harness/api.ts';
 import { startLab, subjectOf, type Lab } from '../harness/lab.ts';
@@ -48,6 +50,9 @@ beforeAll(async () => {
 }, startTimeoutMs);
 afterAll(() => lab?.stop(), startTimeoutMs);
 
+/** Nobody listens here. */
+const notifier = createNotifier(() => Promise.resolve());
+
 type Ids = Readonly<Record<string, string>>;
 
 /** Fresh objects of a person for each call, so that no call changes what the next one finds. */
@@ -76,7 +81,18 @@ async function freshIds(as: DevUser, state: 'active' | 'released' = 'released'):
     values (${taskId}::uuid, ${ids['node']}::uuid, ${allocationId}::uuid, 'node.validate_clean', 'offered',
       ${JSON.stringify({ checks: ['mounts'], reason: 'test' })}::jsonb, 1,
       ${`allocation-${allocationId}`}, ${taskId}, '1', 1, 'c', gpuaas_now(), gpuaas_now() + interval '1 hour')`);
+  const eventId = randomUUID();
+  const told = {
+    subject: 's',
+    severity: 'info',
+    type: 'info',
+    title: 't',
+    message: 'm',
+    actionUrl: null,
+  } as const;
+  await h.db.tx((tx) => notifier.notify(tx, [{ ...told, recipient: by, eventId, occurredAt: new Date() }]));
   return {
+    notification_id: uuid5('notification', eventId, by),
     project_id: projectId,
     allocation_id: allocationId,
     operation_id: operationId,
@@ -111,6 +127,7 @@ const bodies: Readonly<Record<string, (at: Ids) => unknown>> = {
   refreshToken: async () => ({ refresh_token: await refreshTokenOf('solo-user') }),
   adminForceReleaseAllocation: () => ({ reason: 'test' }),
   adminRegisterNode: () => ({ name: `n-${randomUUID()}`, sku: 'h100-8x', ssh_host: 'localhost' }),
+  readAllNotifications: (at) => ({ through_id: at['notification_id'] }),
   adminSetPolicy: () => ({ value: false }),
   postTaskResult: () => ({ fence: 1, outcome: 'cancelled' }),
 };

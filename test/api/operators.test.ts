@@ -175,6 +175,8 @@ describe('policies', () => {
     ['maas.enabled',                       1,              400],
     ['allocation.isolation_model',         'full-reimage', 200],
     ['allocation.isolation_model',         'none',         400],
+    ['maas.enabled',                       false,          400],
+    ['allocation.isolation_model',         'user-revoke',  200],
     ['maas.enabled',                       false,          200],
     ['allocation.isolation_model',         'full-reimage', 400],
     ['billing.unknown',                    1,              404],

@@ -1,6 +1,6 @@
 import type { PartName } from './part-name.ts';
 import { cacheDir, stateRoot } from './paths.ts';
-import type { Candidate, Resolution } from './resolve.ts';
+import { compareVersions, versionOf, type Candidate, type Resolution } from './resolve.ts';
 import { PART_NAMES, partSources, resolveParts } from './stack.ts';
 import { loadStackConfig } from './stack-config.ts';
 
@@ -35,8 +35,17 @@ function line(candidate: Candidate): string {
 export interface Diagnosis {
   /** Printable: a table, then for every part each place that was looked at and why it was taken or passed over. */
   readonly text: string;
-  /** Parts that are not there yet. */
+  /** Parts that are not there yet, or whose binary is another version than its place says. */
   readonly missing: readonly PartName[];
+}
+
+/** What a binary says it is, where that is not what it was taken for; a cache is trusted by the name of its folder. */
+async function otherVersion(resolution: Resolution): Promise<string | undefined> {
+  if (resolution.kind !== 'binary') return undefined;
+  const told = await versionOf(resolution.binary);
+  // 0.0.0 is a build from source that nobody stamped.
+  if (told === undefined || told === '0.0.0') return undefined;
+  return compareVersions(told, resolution.version) === 0 ? undefined : told;
 }
 
 /** Says what each part would resolve to, without installing or starting anything. */
@@ -50,12 +59,17 @@ export async function diagnose(): Promise<Diagnosis> {
   const missing: PartName[] = [];
   for (const [name, resolution] of resolutions) {
     const from = resolution.candidates.find((candidate) => candidate.taken)?.source ?? 'missing';
-    rows.push([name, from, versionOfResolution(resolution), whatOf(resolution)]);
+    const told = await otherVersion(resolution);
+    rows.push([name, from, told ?? versionOfResolution(resolution), whatOf(resolution)]);
     const { pinned, minimum } = sources[name];
     details.push(
-      [`  ${name} (pinned ${pinned}, ${minimum} or later)`, ...resolution.candidates.map(line)].join('\n'),
+      [
+        `  ${name} (pinned ${pinned}, ${minimum} or later)`,
+        ...resolution.candidates.map(line),
+        ...(told === undefined ? [] : [`    wrong   says it is ${told}: remove ${whatOf(resolution)}`]),
+      ].join('\n'),
     );
-    if (resolution.kind === 'missing') missing.push(name);
+    if (resolution.kind === 'missing' || told !== undefined) missing.push(name);
   }
   const places = `cache ${cacheDir()}\nstate ${stateRoot()}`;
   return { text: [table(rows), details.join('\n'), places].join('\n\n'), missing };
