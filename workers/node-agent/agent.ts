@@ -12,6 +12,7 @@ import { Reporter } from './reporter.ts';
 import { TaskRunner } from './runner.ts';
 import type { NodeRuntime } from './runtime/runtime.ts';
 import type { FaultSource } from './runtime/simulated/faults.ts';
+import { TaskTraces } from './traces.ts';
 import { Waker } from './waker.ts';
 
 export interface AgentOptions {
@@ -25,6 +26,8 @@ export interface AgentOptions {
   /** How long the API may hold a poll while nothing runs. */
   readonly holdSeconds: number;
   readonly log: Logger;
+  /** Where spans of tasks go; without it nothing is traced. */
+  readonly traces?: TaskTraces;
   /** Only for simulated nodes. */
   readonly faults?: FaultSource | undefined;
 }
@@ -48,6 +51,7 @@ const STOP_REPORTS_MS = 1000;
 export class NodeAgent {
   readonly counters: Counters = newCounters();
   private readonly options: AgentOptions;
+  private readonly traces: TaskTraces;
   private readonly stopping = new AbortController();
   private readonly pause = new Waker();
   private parts: { journal: Journal; reporter: Reporter; runner: TaskRunner } | undefined;
@@ -56,17 +60,18 @@ export class NodeAgent {
 
   constructor(options: AgentOptions) {
     this.options = options;
+    this.traces = options.traces ?? new TaskTraces(undefined, options.nodeId);
   }
 
   /** Opens the journal, reports what an earlier process left unreported and begins to poll. */
   async start(): Promise<void> {
     const { client, log, runtime, stateDirectory, faults } = this.options;
-    const { counters } = this;
+    const { counters, traces } = this;
     const journal = await Journal.open(stateDirectory);
     const records = new AllocationRecords(stateDirectory);
     await records.prepare();
     const reporter = new Reporter({ client, journal, log, counters });
-    const runner = new TaskRunner({ runtime, records, journal, reporter, log, counters, faults });
+    const runner = new TaskRunner({ runtime, records, journal, reporter, log, counters, faults, traces });
     this.parts = { journal, reporter, runner };
     log.info('agent_started', { mode: runtime.mode, unreported: journal.unsettled().length });
     runner.resume();
@@ -92,6 +97,7 @@ export class NodeAgent {
     await reporter.stop(STOP_REPORTS_MS);
     clearTimeout(reports);
     await journal.close();
+    await this.traces.stop();
     this.options.log.info('agent_stopped', { ...this.counters });
   }
 

@@ -18,6 +18,8 @@ export interface AgentConfig {
   readonly holdSeconds: number;
   /** Devices that a task may wipe. */
   readonly wipeableDevices: readonly string[];
+  /** Where spans of tasks go, over OTLP; undefined when nothing is traced. */
+  readonly traceUrl?: URL | undefined;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -42,6 +44,18 @@ export function wholeNumber(env: Environment, name: string, min: number, max: nu
     throw new Error(`environment: ${name} must be a whole number from ${min} to ${max}`);
   }
   return value;
+}
+
+/** The names that OpenTelemetry gives them. @throws Error when the address is none. */
+function readTraceUrl(env: Environment): URL | undefined {
+  if (env['OTEL_SDK_DISABLED'] === 'true') return undefined;
+  const base = env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  const text =
+    env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] || (base ? `${base.replace(/\/+$/, '')}/v1/traces` : undefined);
+  if (text === undefined) return undefined;
+  if (!/^https?:/.test(text) || !URL.canParse(text))
+    throw new Error('environment: OTEL_EXPORTER_OTLP_ENDPOINT must be an http address');
+  return new URL(text);
 }
 
 /**
@@ -73,6 +87,7 @@ export function readAgentConfig(env: Environment): AgentConfig {
     gpuCount: wholeNumber(env, 'AGENT_GPU_COUNT', 0, 64),
     holdSeconds: wholeNumber(env, 'AGENT_HOLD_SECONDS', 0, 30) ?? 25,
     wipeableDevices: devices,
+    traceUrl: readTraceUrl(env),
   };
 }
 

@@ -8,6 +8,7 @@ import { TaskClient } from './protocol/client.ts';
 import { openRealNode } from './runtime/real/real.ts';
 import { createFaultFile } from './runtime/simulated/faults.ts';
 import { openSimulatedNode } from './runtime/simulated/simulated.ts';
+import { TaskTraces } from './traces.ts';
 
 /** Connections to the API: kept alive, as many at a time as there are calls. */
 export const createConnections = (): Agent => new Agent({ keepAlive: true, maxCachedSessions: 16 });
@@ -36,6 +37,7 @@ export function createAgent(
     stateDirectory: config.stateDirectory,
     holdSeconds: config.holdSeconds,
     log,
+    traces: new TaskTraces(config.traceUrl, config.nodeId),
     faults: simulated ? createFaultFile(config.root) : undefined,
   });
 }

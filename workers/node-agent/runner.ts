@@ -10,6 +10,7 @@ import type { Reporter } from './reporter.ts';
 import type { NodeRuntime } from './runtime/runtime.ts';
 import type { Fault, FaultSource } from './runtime/simulated/faults.ts';
 import { executeTask } from './tasks/index.ts';
+import type { TaskTraces } from './traces.ts';
 import { Waker } from './waker.ts';
 
 /** Why a task is stopped before its end. */
@@ -34,6 +35,7 @@ export interface RunnerParts {
   readonly log: Logger;
   readonly counters: Counters;
   readonly faults: FaultSource | undefined;
+  readonly traces: TaskTraces;
 }
 
 const FOREVER_MS = 2 ** 31 - 1;
@@ -186,6 +188,7 @@ export class TaskRunner {
     }
     const begin = monotonicMs();
     log.info('task_started', fieldsOf(task));
+    const span = this.parts.traces.start(task);
     const report = await this.perform(live, fault);
     const outcome = report?.outcome ?? live.stopped ?? 'none';
     const code = report?.outcome === 'failed' ? report.error.code : undefined;
@@ -195,13 +198,15 @@ export class TaskRunner {
       code,
       duration_ms: Math.round(monotonicMs() - begin),
     });
+    span.end(outcome);
     if (report === undefined) {
       if (live.stopped === 'superseded') counters.superseded += 1;
       return undefined;
     }
     if (report.outcome === 'cancelled') counters.cancelled += 1;
     else counters.executed += 1;
-    const { task_id, allocation_id, correlation_id, traceparent } = task;
+    const { traceparent } = span;
+    const { task_id, allocation_id, correlation_id } = task;
     const finished = await journal.finish({ task_id, allocation_id, correlation_id, traceparent, report });
     return () => this.deliver(finished, fault);
   }

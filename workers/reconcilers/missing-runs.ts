@@ -78,28 +78,47 @@ async function startUndecided(deps: MissingRunsDeps, open: ReadonlySet<string>):
   return started;
 }
 
-/** The list of open runs may lag behind: only a look at the run itself is proof that it is gone. */
+/** As `startRun`; one that cannot be started must not keep the others from it. */
 async function startIfMissing(
   deps: MissingRunsDeps,
   input: AllocationInput,
   about: Pick<AllocationRequest, 'orgId' | 'projectId' | 'correlationId'>,
 ): Promise<boolean> {
-  const options = startOptions(input, about);
   try {
-    if (await isRunning(deps.client, options.workflowId)) return false;
-    await deps.client.workflow.start(allocationWorkflowType, {
-      ...options,
-      workflowIdConflictPolicy: 'FAIL',
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    });
+    if (!(await startRun(deps.client, input, about))) return false;
   } catch (error) {
-    if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
-    // One that cannot be started must not keep the others from it.
     deps.log.warn({ allocation_id: input.allocationId, error }, 'a missing run cannot be started');
     return false;
   }
   deps.log.warn({ allocation_id: input.allocationId, resume: input.resume }, 'started a missing run');
   return true;
+}
+
+/**
+ * Starts a run unless it is there. A list of open runs may lag behind: only a look at the run itself is proof that it is
+ * gone.
+ * @returns true when it started one.
+ * @throws the engine's error.
+ */
+export async function startRun(
+  client: Client,
+  input: AllocationInput,
+  about: Pick<AllocationRequest, 'orgId' | 'projectId' | 'correlationId'>,
+): Promise<boolean> {
+  assertNoConnectionHeld('temporal');
+  const options = startOptions(input, about);
+  try {
+    if (await isRunning(client, options.workflowId)) return false;
+    await client.workflow.start(allocationWorkflowType, {
+      ...options,
+      workflowIdConflictPolicy: 'FAIL',
+      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+    throw error;
+  }
 }
 
 async function isRunning(client: Client, workflowId: string): Promise<boolean> {

@@ -1,0 +1,75 @@
+/** What a running platform serves to Prometheus: linted, and holding every metric that an alert rule names. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startPlatform, type Platform } from '../../workers/local/platform.ts';
+import { waitUntil } from '../../workers/local/process.ts';
+import { metricsIn, readRules, runPromtool } from './promtool.ts';
+
+const startMs = 600_000;
+const figuresDeadlineMs = 60_000;
+const timeoutMs = 120_000;
+type Source = keyof Platform['metricsUrls'];
+const sources: readonly Source[] = ['api', 'relay', 'consumers', 'worker'];
+
+/** The families of an exposition that are ours; the engine's own are its makers' affair. */
+const ours = (text: string): string =>
+  text
+    .split('\n')
+    .filter((line) => line !== '' && !/^(# \w+ )?temporal_/.test(line))
+    .join('\n') + '\n';
+
+/** Names as a rule would use them. */
+const namesIn = (text: string): string[] =>
+  [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].flatMap(([, name = '', type]) =>
+    type === 'histogram' || type === 'summary' ? [`${name}_count`, `${name}_sum`, `${name}_bucket`] : [name],
+  );
+
+describe('the metrics of a running platform', () => {
+  let platform: Platform;
+  const served = new Map<Source, string>();
+
+  beforeAll(async () => {
+    platform = await startPlatform({ name: 'metrics', ports: 'free', ephemeral: true });
+    await fetch(`${platform.apiUrl}/api/v1/catalog/skus`);
+    for (const source of sources) {
+      await waitUntil(
+        async () => {
+          const answer = await fetch(platform.metricsUrls[source]);
+          served.set(source, await answer.text());
+          // The worker shows its figures once it has read them.
+          return (
+            answer.ok && (source !== 'worker' || (served.get(source) ?? '').includes('gpuaas_allocations'))
+          );
+        },
+        { deadlineMs: figuresDeadlineMs, onTimeout: () => `${source} does not serve its metrics` },
+      );
+    }
+  }, startMs);
+
+  afterAll(() => platform?.stop());
+
+  it.each(sources)(
+    'of %s pass promtool',
+    async (source) => {
+      const text = ours(served.get(source) ?? '');
+      expect(namesIn(text).length).toBeGreaterThan(2);
+      expect(await runPromtool(['check', 'metrics'], text)).toEqual({ code: 0, output: '' });
+    },
+    timeoutMs,
+  );
+
+  it('hold every metric that an alert rule names', () => {
+    const all = new Set([...served.values()].flatMap(namesIn));
+    const named = readRules().flatMap(({ expr }) => metricsIn(expr));
+    expect(named.length).toBeGreaterThanOrEqual(readRules().length);
+    expect(named.filter((name) => !all.has(name))).toEqual([]);
+  });
+
+  it(
+    'would not pass with a counter that does not say so',
+    async () => {
+      const text = '# HELP gpuaas_things Things.\n# TYPE gpuaas_things counter\ngpuaas_things 1\n';
+      expect(await runPromtool(['check', 'metrics'], text)).toMatchObject({ code: 3 });
+    },
+    timeoutMs,
+  );
+});
