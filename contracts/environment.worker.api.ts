@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { environmentName } from './environment.api.ts';
 import { taskQueues } from './queues.ts';
+import { defaultDuplicateWindowMs } from './streams.ts';
 
 /** Environment of a worker process. */
 export const workerEnvironmentSchema = z
@@ -10,6 +11,8 @@ export const workerEnvironmentSchema = z
     DATABASE_URL: z.string().min(1),
     DATABASE_POOL_MAX: z.coerce.number().int().min(1).max(500).default(20),
     REDIS_URL: z.string().min(1),
+    /** Of the queue `ops` alone; may be away. */
+    NATS_URL: z.string().min(1),
     TEMPORAL_ADDRESS: z.string().min(1),
     TEMPORAL_NAMESPACE: z.string().min(1).default('gpuaas'),
     TEMPORAL_TLS: z.enum(['true', 'false']).default('false'),
@@ -31,3 +34,52 @@ export const workerEnvironmentSchema = z
   .readonly();
 
 export type WorkerEnvironment = z.infer<typeof workerEnvironmentSchema>;
+
+const durationMs = z.coerce.number().int().positive();
+const metricsPort = z.coerce.number().int().min(0).max(65_535).default(0);
+const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info');
+/** How long JetStream remembers a message id; the same for every process of an installation. */
+const duplicateWindowMs = durationMs.default(defaultDuplicateWindowMs);
+
+/** Environment of an outbox relay. */
+export const relayEnvironmentSchema = z
+  .object({
+    GPUAAS_ENV: environmentName,
+    LOG_LEVEL: logLevel,
+    DATABASE_URL: z.string().min(1),
+    NATS_URL: z.string().min(1),
+    REDIS_URL: z.string().min(1),
+    /** Of the Prometheus endpoint on loopback; 0 takes any free port. */
+    OUTBOX_METRICS_PORT: metricsPort,
+    OUTBOX_LEASE_MS: durationMs.default(3000),
+    OUTBOX_SWEEP_MS: durationMs.default(500),
+    OUTBOX_DUPLICATE_WINDOW_MS: duplicateWindowMs,
+  })
+  .readonly();
+
+/** Environment of the event consumers, and of the command that reconciles streams and consumers. */
+export const consumersEnvironmentSchema = z
+  .object({
+    GPUAAS_ENV: environmentName,
+    LOG_LEVEL: logLevel,
+    DATABASE_URL: z.string().min(1),
+    DATABASE_POOL_MAX: z.coerce.number().int().min(1).max(500).default(10),
+    NATS_URL: z.string().min(1),
+    REDIS_URL: z.string().min(1),
+    TEMPORAL_ADDRESS: z.string().min(1),
+    TEMPORAL_NAMESPACE: z.string().min(1).default('gpuaas'),
+    TEMPORAL_TLS: z.enum(['true', 'false']).default('false'),
+    OUTBOX_DUPLICATE_WINDOW_MS: duplicateWindowMs,
+    /** Of the Prometheus endpoint on loopback; 0 takes any free port. */
+    CONSUMERS_METRICS_PORT: metricsPort,
+    /** Pause after the first failed delivery; doubles up to the maximum. */
+    CONSUMERS_BACKOFF_BASE_MS: durationMs.default(500),
+    CONSUMERS_BACKOFF_MAX_MS: durationMs.default(60_000),
+    /** What running handlers may still take after SIGTERM. */
+    CONSUMERS_DRAIN_MS: durationMs.default(8000),
+    /** Base address of the user interface, for the links of notifications; without it they have none. */
+    PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+    /** Messages of one subject that this process works on at once. */
+    CONSUMERS_SLOTS: z.coerce.number().int().min(1).max(256).default(16),
+  })
+  .readonly();

@@ -41,7 +41,8 @@ export interface StreamDifference {
 
 export interface StreamReport {
   readonly stream: string;
-  readonly action: 'created' | 'updated' | 'unchanged';
+  /** `missing` and `different` are what a comparison finds that applies nothing. */
+  readonly action: 'created' | 'updated' | 'unchanged' | 'missing' | 'different';
   readonly differences: readonly StreamDifference[];
 }
 
@@ -50,6 +51,8 @@ export interface StreamOptions {
   /** How long a message id is remembered; 120 s by default. */
   readonly duplicateWindowMs?: number;
   readonly declared?: readonly StreamDeclaration[];
+  /** False: only compare. */
+  readonly apply?: boolean;
 }
 
 type Config = Pick<
@@ -127,8 +130,10 @@ async function reconcileStream(
   options: StreamOptions,
 ): Promise<StreamReport> {
   const declared = configOf(stream, options);
+  const apply = options.apply ?? true;
   let actual = await findStream(jsm, stream.name);
   if (actual === undefined) {
+    if (!apply) return { stream: stream.name, action: 'missing', differences: [] };
     if (await createStream(jsm, stream.name, declared)) {
       return { stream: stream.name, action: 'created', differences: [] };
     }
@@ -136,6 +141,9 @@ async function reconcileStream(
   }
   if (actual === undefined) throw new Error(`stream ${stream.name} was deleted while it was reconciled`);
   const differences = compare(declared, actual);
+  if (!apply) {
+    return { stream: stream.name, action: differences.length === 0 ? 'unchanged' : 'different', differences };
+  }
   const changes = differences
     .filter((difference) => difference.applied)
     .map((difference) => difference.field);
@@ -156,4 +164,27 @@ export async function reconcileStreams(nc: NatsConnection, options: StreamOption
   const reports: StreamReport[] = [];
   for (const stream of options.declared ?? streams) reports.push(await reconcileStream(jsm, stream, options));
   return reports;
+}
+
+const recoveredKey = 'gpuaas-recovered';
+
+/**
+ * Streams that hold no mark of having been filled up: they are new, or were deleted and made again.
+ * @throws NatsError when JetStream is away or a stream is missing.
+ */
+export async function unmarkedStreams(nc: NatsConnection, names: readonly string[]): Promise<string[]> {
+  const jsm = await nc.jetstreamManager();
+  const unmarked: string[] = [];
+  for (const name of names) {
+    const { config } = await jsm.streams.info(name);
+    if (config.metadata?.[recoveredKey] === undefined) unmarked.push(name);
+  }
+  return unmarked;
+}
+
+/** Marks a stream as filled up; the mark lives and dies with it. */
+export async function markStream(nc: NatsConnection, name: string, at: Date): Promise<void> {
+  const jsm = await nc.jetstreamManager();
+  const { config } = await jsm.streams.info(name);
+  await jsm.streams.update(name, { metadata: { ...config.metadata, [recoveredKey]: at.toISOString() } });
 }

@@ -187,14 +187,22 @@ export async function outboxLag(
 }
 
 /**
- * Deletes published rows that are older, at most `limit`.
+ * Deletes published rows that are older and that the event log has (or has given up, with a dead letter), at most
+ * `limit`: until then the row may be the only copy that is left of an event whose stream was lost.
  * @returns how many were deleted; call again while it equals the limit.
  */
 export async function deletePublished(q: Queryable, olderThanMs: number, limit: number): Promise<number> {
   const result = await q.execute(sql`
     delete from outbox where id in (
-      select id from outbox where published_at < gpuaas_now() - ${olderThanMs} * interval '1 millisecond'
-      order by published_at limit ${limit} for update skip locked
+      select o.id from outbox o
+      where o.published_at < gpuaas_now() - ${olderThanMs} * interval '1 millisecond' and (
+        exists (
+          select 1 from consumed_events c
+          where c.consumer = 'event-log--' || replace(o.subject, '.', '-') and c.event_id = o.event_id)
+        or exists (
+          select 1 from dead_letters d
+          where d.consumer = 'event-log--' || replace(o.subject, '.', '-') and d.message_key = o.event_id::text))
+      order by o.published_at limit ${limit} for update of o skip locked
     )`);
   return result.rowCount ?? 0;
 }

@@ -149,6 +149,7 @@ async function setUp(context: RunContext, options: BenchOptions, sizes: Sizes) {
     api: platform.services.api.pid(),
     postgres: platform.stack.parts.postgres.pid(),
     relay: platform.services.relay.pid(),
+    consumers: platform.services.consumers.pid(),
     nats: platform.stack.parts.nats.pid(),
     redis: platform.stack.parts.redis.pid(),
     agents: fleet.service.pid(),

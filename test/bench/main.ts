@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { runInteractive, type RunContext } from '../../workers/local/run.ts';
 import { runBench } from './bench.ts';
 import { renderEventReport, runEventBench } from './event-plane.ts';
+import { measureFanOut, renderFanOut } from './notifications.ts';
 import { renderReport } from './report.ts';
 
 const { values, positionals } = parseArgs({
@@ -44,6 +45,12 @@ const suites: Readonly<Record<string, (context: RunContext) => Promise<void>>> =
     const repeats = values.repeats === undefined ? undefined : whole('repeats', values.repeats, 1);
     const { report, stateDir } = await runEventBench(context, { quick: values.quick, repeats });
     context.log(`\n${renderEventReport(report)}\n\nJSON: ${save(report, stateDir)}`);
+  },
+  notifications: async (context) => {
+    const report = await measureFanOut(
+      values.quick ? { sockets: 200, alerts: 5 } : { sockets: 2000, alerts: 20 },
+    );
+    context.log(`\n${renderFanOut(report)}\n`);
   },
 };
 

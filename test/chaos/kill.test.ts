@@ -10,6 +10,11 @@ import {
   liveAllocationStates,
   type AllocationState,
 } from '../../contracts/allocations/allocation.lifecycle.ts';
+import {
+  provisioningActive,
+  releaseFailed,
+  releasingCompleted,
+} from '../../contracts/allocations/allocation.events.ts';
 import { until } from '../harness/lab.ts';
 import { startOutside, type Outside } from './outside.ts';
 
@@ -22,7 +27,7 @@ const part = (name: 'nats' | 'redis' | 'postgres' | 'temporal') => async (outsid
   await outside.platform.stack.parts[name].kill();
   return () => outside.platform.stack.parts[name].start();
 };
-const service = (name: 'api' | 'worker' | 'relay') => async (outside: Outside) => {
+const service = (name: 'api' | 'worker' | 'relay' | 'consumers') => async (outside: Outside) => {
   await outside.platform.services[name].kill();
   return () => outside.platform.services[name].start();
 };
@@ -32,6 +37,7 @@ const victims: Readonly<Record<string, (outside: Outside) => Promise<() => Promi
   api: service('api'),
   worker: service('worker'),
   relay: service('relay'),
+  consumers: service('consumers'),
   agent: async ({ agents }) => {
     await agents.kill();
     return () => agents.start();
@@ -86,8 +92,32 @@ async function killRow(outside: Outside, victim: string): Promise<ReadonlyMap<Al
   const ends = [...held.ids].map(([state, id]) => lead(outside, state, id));
   await Promise.all([...ends, held.answered]);
   await outside.audit([...held.ids.values()].map((id) => ({ id, state: 'released' })));
+  await consumed(outside, [...held.ids.values()]);
   process.stdout.write(`${victim}: ${((performance.now() - begun) / 1000).toFixed(1)} s\n`);
   return held.ids;
+}
+
+/** Every event of the allocations is in the event log, and what a user is told of was told once. */
+async function consumed({ db }: Outside, ids: readonly string[]): Promise<void> {
+  let seen: unknown;
+  const told = [provisioningActive, releasingCompleted, releaseFailed].map(({ subject }) => sql`${subject}`);
+  await until(
+    'the consumers have every event',
+    async () => {
+      const found = await db.q.execute<{ written: number; logged: number; told: number; wanted: number }>(sql`
+        with ours as (select * from outbox where aggregate_id = any(${sql.param([...ids])}::uuid[])),
+          telling as (select * from ours where subject in (${sql.join(told, sql`, `)}))
+        select (select count(*) from ours)::int as written,
+          (select count(*) from event_log join ours using (event_id))::int as logged,
+          (select count(*) from notifications join telling using (event_id) where audience = 'user')::int as told,
+          (select count(*) from telling)::int as wanted`);
+      const row = found.rows[0];
+      seen = row;
+      const some = row !== undefined && row.wanted >= ids.length;
+      return some && row.written === row.logged && row.told === row.wanted;
+    },
+    { withinMs: waitMs, state: () => seen },
+  );
 }
 
 async function holdEveryState(outside: Outside) {

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { auditEvents, type CommittedEvent, type StoredEvent } from '../harness/event-auditor.ts';
+import {
+  auditEffects,
+  auditEvents,
+  type CommittedEvent,
+  type FoundEffect,
+  type StoredEvent,
+} from '../harness/event-auditor.ts';
 
 const committed: CommittedEvent[] = ['a', 'b'].flatMap((aggregateId) =>
   [1, 2, 3].flatMap((aggregateSeq) =>
@@ -51,5 +57,44 @@ describe('the event auditor', () => {
 
   it('fails when there is nothing to audit', () => {
     expect(auditEvents([], []).map((finding) => finding.kind)).toEqual(['nothing-to-audit']);
+  });
+});
+
+const effectsNamed = (...names: readonly string[]): FoundEffect[] =>
+  names.map((name) => ({ consumer: name.split(' ')[0] ?? '', eventId: name.split(' ')[1] ?? '' }));
+
+describe('the auditor of effects', () => {
+  const owed = effectsNamed('billing 1', 'billing 2', 'account 1', 'account 2');
+  const all = ['billing 1', 'billing 2', 'account 1', 'account 2'] as const;
+  const rows: readonly (readonly [
+    what: string,
+    found: readonly string[],
+    dead: readonly string[],
+    told: readonly string[],
+  ])[] = [
+    ['nothing', all, [], []],
+    ['nothing, in any order', [...all].reverse(), [], []],
+    ['a lost effect', all.slice(1), [], ['no-effect billing 1']],
+    ['everything lost', [], [], all.map((one) => `no-effect ${one}`)],
+    ['an effect that happened twice', [...all, 'account 2'], [], ['effect-twice account 2']],
+    [
+      'an effect of one consumer in place of the other',
+      [...all.slice(1), 'account 1'],
+      [],
+      ['no-effect billing 1', 'effect-twice account 1'],
+    ],
+    ['an effect of nobody', [...all, 'billing 3'], [], ['stranger billing 3']],
+    ['nothing: one is dead instead', all.slice(1), ['billing 1'], []],
+    ['one that is dead and happened', all, ['billing 1'], ['dead-and-done billing 1']],
+    ['a letter of nobody', all, ['account 9'], ['stranger account 9']],
+  ];
+
+  it.each(rows)('tells: %s', (_what, found, dead, told) => {
+    const findings = auditEffects(owed, effectsNamed(...found), effectsNamed(...dead));
+    expect(findings.map((one) => `${one.kind} ${one.consumer} ${one.eventId}`)).toEqual(told);
+  });
+
+  it('is not content with nothing to compare', () => {
+    expect(auditEffects([], []).map(({ kind }) => kind)).toEqual(['nothing-to-audit']);
   });
 });

@@ -26,7 +26,7 @@ export interface LifecycleSoakOptions {
 }
 
 const residueDeadlineMs = 60_000;
-const victims: readonly ServiceName[] = ['api', 'worker', 'relay'];
+const victims: readonly ServiceName[] = ['api', 'worker', 'relay', 'consumers'];
 
 /** Keeps `concurrency` lifecycles in flight until the signal; every one that fails is kept with its reason. */
 async function lifecycles(driver: ProductDriver, concurrency: number, ending: AbortSignal) {

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { runInteractive, type RunContext } from '../../workers/local/run.ts';
+import { soakEvents } from './events.ts';
 import { soakLifecycles } from './lifecycles.ts';
 import type { SoakResult } from './result.ts';
 
@@ -13,6 +14,10 @@ const { values, positionals } = parseArgs({
     concurrency: { type: 'string', default: '6' },
     'kill-every': { type: 'string', default: '0' },
     'sample-every': { type: 'string', default: '30' },
+    events: { type: 'string', default: '100000' },
+    outage: { type: 'string', default: '10' },
+    'disturb-every': { type: 'string', default: '30' },
+    seed: { type: 'string' },
     json: { type: 'string' },
   },
 });
@@ -24,6 +29,13 @@ const soaks: Readonly<Record<string, (context: RunContext) => Promise<SoakResult
       concurrency: Number(values.concurrency),
       killEverySeconds: Number(values['kill-every']),
       sampleEverySeconds: Number(values['sample-every']),
+    }),
+  events: (context) =>
+    soakEvents(context, {
+      events: Number(values.events),
+      outageMinutes: Number(values.outage),
+      disturbEverySeconds: Number(values['disturb-every']),
+      seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed),
     }),
 };
 

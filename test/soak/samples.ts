@@ -30,6 +30,7 @@ export const soakPids = (
   api: platform.services.api.pid(),
   worker: platform.services.worker.pid(),
   relay: platform.services.relay.pid(),
+  consumers: platform.services.consumers.pid(),
   agents: fleetPid,
 });
 

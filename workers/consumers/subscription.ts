@@ -3,12 +3,7 @@ import type { Tx } from '../../db/client.ts';
 
 /** Who consumes: one durable JetStream consumer for each group and subject. */
 export type ConsumerGroup =
-  | 'provisioning'
-  | 'billing'
-  | 'account'
-  | 'notification-relay'
-  | 'event-log'
-  | 'dlq-desk';
+  'provisioning' | 'billing' | 'account' | 'notification-relay' | 'event-log' | 'dlq-desk';
 
 /** One delivery, as a handler sees it. */
 export interface Delivered<P> {
@@ -76,5 +71,16 @@ export class RejectedEvent extends Error {
     super(message);
     this.name = 'RejectedEvent';
     this.errorCode = errorCode;
+  }
+}
+
+/**
+ * What the effect needs is away (a workflow engine, another system): no fault of the event. The delivery is held until
+ * it is back, without a count against the event's deliveries.
+ */
+export class TargetUnavailable extends Error {
+  constructor(target: string, cause?: unknown) {
+    super(`${target} is away`, { cause });
+    this.name = 'TargetUnavailable';
   }
 }

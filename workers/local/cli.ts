@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { diagnose } from './doctor.ts';
 import { ensureDevPki } from './pki.ts';
+import { promtool } from './promtool.ts';
 import { missingPartError } from './resolve.ts';
 import { PART_NAMES, partSources, resolveParts, startStack, wipeStack } from './stack.ts';
 import { loadStackConfig } from './stack-config.ts';
@@ -33,6 +34,9 @@ async function install(): Promise<number> {
     failures += 1;
     process.stderr.write(`${missingPartError(partSources(config)[name], resolution.candidates).message}\n`);
   }
+  await promtool(log).catch((error: unknown) =>
+    log(`promtool, for the tests of metrics and alerts: ${String(error)}`),
+  );
   log((await diagnose()).text);
   return failures === 0 ? 0 : 1;
 }

@@ -1,6 +1,6 @@
 /**
- * The whole product on this machine: the servers, the issuer, API, worker, outbox relay, and node-agents on demand. The
- * demo, `npm start`, the fault tests and the benchmarks all run this one composition.
+ * The whole product on this machine: the servers, the issuer, API, worker, outbox relay, event consumers, and node-agents on
+ * demand. The demo, `npm start`, the fault tests and the benchmarks all run this one composition.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -22,11 +22,11 @@ export interface PlatformOptions extends Pick<
   'name' | 'ports' | 'wipe' | 'ephemeral' | 'log' | 'testSettings'
 > {
   readonly issuer?: 'embedded' | 'keycloak';
-  /** Added to the environment of API, worker and relay. */
+  /** Added to the environment of API, worker, relay and consumers. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-export type ServiceName = 'api' | 'worker' | 'relay';
+export type ServiceName = 'api' | 'worker' | 'relay' | 'consumers';
 
 export interface Platform {
   readonly stack: Stack;
@@ -36,6 +36,8 @@ export interface Platform {
   readonly internalUrl: string;
   readonly issuerUrl: string;
   readonly temporalUiUrl: string;
+  /** Prometheus endpoints of our own processes. */
+  readonly metricsUrls: Readonly<Record<'api' | 'relay' | 'consumers' | 'worker', string>>;
   readonly env: Readonly<Record<string, string>>;
   /** A simulated node's agent, started and in its loop. `secret` comes from the node's registration. */
   startAgent(node: {
@@ -102,7 +104,7 @@ async function startServices(
   const all = Object.values(services);
   started.push({ stop: async () => void (await Promise.all(all.map((service) => service.stop()))) });
   await Promise.all(all.map((service) => service.start()));
-  log(`api, worker and relay run`);
+  log(`api, worker, relay and consumers run`);
   const internalUrl = `https://127.0.0.1:${ports.internal}`;
   return {
     stack,
@@ -112,6 +114,7 @@ async function startServices(
     internalUrl,
     issuerUrl: issuer.issuerUrl,
     temporalUiUrl: stack.env['TEMPORAL_UI_URL'] ?? '',
+    metricsUrls: metricsUrlsOf(ports),
     env,
     startAgent: (node) => startAgent(stack, pki, internalUrl, node, started),
     stop,
@@ -123,8 +126,19 @@ interface Ports {
   readonly internal: number;
   readonly issuer: number;
   readonly relayMetrics: number;
+  readonly consumersMetrics: number;
   readonly workerMetrics: number;
 }
+
+const metricsUrlsOf = (ports: Ports): Platform['metricsUrls'] => {
+  const at = (port: number): string => `http://127.0.0.1:${port}/metrics`;
+  return {
+    api: at(ports.api),
+    relay: at(ports.relayMetrics),
+    consumers: at(ports.consumersMetrics),
+    worker: at(ports.workerMetrics),
+  };
+};
 
 async function choosePorts(kind: 'configured' | 'free'): Promise<Ports> {
   const { ports } = loadStackConfig();
@@ -139,6 +153,7 @@ async function choosePorts(kind: 'configured' | 'free'): Promise<Ports> {
     internal: await choose('internal'),
     issuer: await choose('issuer'),
     relayMetrics: await free('relay metrics'),
+    consumersMetrics: await free('consumers metrics'),
     workerMetrics: await free('worker metrics'),
   };
 }
@@ -216,6 +231,13 @@ function createServices(
       'workers/relay/main.ts',
       { OUTBOX_METRICS_PORT: String(ports.relayMetrics) },
       `http://127.0.0.1:${ports.relayMetrics}/metrics`,
+    ),
+    consumers: service(
+      'consumers',
+      'workers/consumers/main.ts',
+      { CONSUMERS_METRICS_PORT: String(ports.consumersMetrics) },
+      `http://127.0.0.1:${ports.consumersMetrics}/readyz`,
+      'ready',
     ),
   };
 }

@@ -1,5 +1,6 @@
 import { ErrorCode, Events, headers, NatsError } from 'nats';
 import type { JetStreamClient, JetStreamManager, NatsConnection } from 'nats';
+import { currentTraceparent, withRemoteParent } from '../../activities/platform/tracing.ts';
 import type { OutboxRow } from '../../db/ops/outbox.store.ts';
 import { PublishError, type EventSink, type PeerChannel, type PeerNotice } from './ports.ts';
 import { readStream } from './read-stream.ts';
@@ -62,17 +63,30 @@ export class JetStreamSink implements EventSink {
     if (!this.isUp()) throw new PublishError('disconnected');
     return new Promise((resolve, reject) => {
       this.inFlight.add(reject);
-      this.send(row)
+      this.traced(row)
         .then(resolve, (error: unknown) => reject(failureOf(error)))
         .finally(() => this.inFlight.delete(reject));
     });
   }
 
+  /** In the trace of what the event tells of; whoever consumes it goes on below this publish. */
+  private traced(row: OutboxRow): Promise<{ duplicate: boolean }> {
+    const attributes = {
+      'messaging.system': 'nats',
+      'messaging.destination.name': row.subject,
+      'messaging.message.id': row.eventId,
+      'gpuaas.correlation_id': correlationOf(row) ?? 'none',
+    };
+    const span = { name: `publish ${row.subject}`, attributes, kind: 'producer' } as const;
+    return withRemoteParent(row.traceparent, span, () => this.send(row));
+  }
+
   private async send(row: OutboxRow): Promise<{ duplicate: boolean }> {
     const extra = headers();
-    const correlationId = row.body['correlation_id'];
-    if (typeof correlationId === 'string') extra.set('Correlation-Id', correlationId);
-    if (row.traceparent !== null) extra.set('traceparent', row.traceparent);
+    const correlationId = correlationOf(row);
+    if (correlationId !== undefined) extra.set('Correlation-Id', correlationId);
+    const traceparent = currentTraceparent() ?? row.traceparent;
+    if (traceparent !== null) extra.set('traceparent', traceparent);
     const body = encoder.encode(JSON.stringify(row.body));
     const ack = await this.js.publish(row.subject, body, { msgID: row.eventId, headers: extra });
     return { duplicate: ack.duplicate };
@@ -112,6 +126,11 @@ export class JetStreamSink implements EventSink {
       throw error;
     }
   }
+}
+
+function correlationOf({ body }: OutboxRow): string | undefined {
+  const given = body['correlation_id'];
+  return typeof given === 'string' ? given : undefined;
 }
 
 const presenceSubject = 'outbox-relay.presence';

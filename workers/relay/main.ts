@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { createLogger } from '../../activities/platform/logging.ts';
 import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
 import { subscribeWake } from '../../activities/platform/redis-wake.ts';
-import { environmentName } from '../../contracts/environment.api.ts';
-import { defaultDuplicateWindowMs } from '../../contracts/streams.ts';
+import { startTracing } from '../../activities/platform/tracing.ts';
+import { relayEnvironmentSchema } from '../../contracts/environment.worker.api.ts';
 import { openDatabase } from '../../db/client.ts';
 import { outboxPartitionCount } from '../../db/outbox.ts';
 import { JetStreamSink, NatsPeers } from './jetstream.ts';
@@ -13,23 +13,9 @@ import { serveMetrics } from './metrics.ts';
 import { Relay } from './relay.ts';
 
 const streamsRetryMs = 1000;
+const streamsWatchMs = 2000;
 const drainMs = 2000;
-const duration = z.coerce.number().int().positive();
-
-const environment = z.object({
-  DATABASE_URL: z.string().min(1),
-  NATS_URL: z.string().min(1),
-  REDIS_URL: z.string().min(1),
-  GPUAAS_ENV: environmentName,
-  /** 0 takes any free port. */
-  OUTBOX_METRICS_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
-  OUTBOX_LEASE_MS: duration.default(3000),
-  OUTBOX_SWEEP_MS: duration.default(500),
-  OUTBOX_DUPLICATE_WINDOW_MS: duration.default(defaultDuplicateWindowMs),
-  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
-});
-
-const parsed = environment.safeParse(process.env);
+const parsed = relayEnvironmentSchema.safeParse(process.env);
 if (!parsed.success) {
   process.stderr.write(`outbox-relay: ${z.prettifyError(parsed.error)}\n`);
   process.exit(78);
@@ -37,6 +23,11 @@ if (!parsed.success) {
 const env = parsed.data;
 const log = createLogger({ process: 'outbox-relay', level: env.LOG_LEVEL });
 const duplicateWindowMs = env.OUTBOX_DUPLICATE_WINDOW_MS;
+const tracing = await startTracing({
+  process: 'outbox-relay',
+  env: process.env,
+  onLoss: (err) => log.warn({ err }, 'spans are lost'),
+});
 
 const db = openDatabase({ url: env.DATABASE_URL, applicationName: 'outbox-relay', max: 5 });
 const nc = await connectNats({ url: env.NATS_URL, name: 'outbox-relay' });
@@ -55,6 +46,7 @@ const relay = new Relay(
 );
 const metrics = await serveMetrics(relay, db, env.OUTBOX_METRICS_PORT);
 const wakeUps = subscribeWake(env.REDIS_URL, (partitions) => relay.wake(partitions));
+const watch = watchStreams();
 relay.start();
 log.info({ metrics: metrics.address() }, 'outbox relay runs');
 
@@ -76,12 +68,26 @@ async function prepareStreams(): Promise<void> {
   }
 }
 
+/** Publishes that fail may find no stream: somebody deleted it. Then it is made again, empty. */
+function watchStreams(): NodeJS.Timeout {
+  let { failures } = relay.counters;
+  let preparing = false;
+  return setInterval(() => {
+    const before = failures;
+    ({ failures } = relay.counters);
+    if (failures === before || preparing || !sink.isUp()) return;
+    preparing = true;
+    void prepareStreams().finally(() => (preparing = false));
+  }, streamsWatchMs);
+}
+
 let ending = false;
 async function end(signal: string): Promise<void> {
   if (ending) return;
   ending = true;
   log.info({ signal }, 'outbox relay ends');
   try {
+    clearInterval(watch);
     await relay.stop();
     wakeUps.close();
     metrics.close();
@@ -89,6 +95,7 @@ async function end(signal: string): Promise<void> {
     // A drain waits for an answer, which a server that is away gives only after the next connection.
     await (sink.isUp() ? Promise.race([nc.drain(), delay(drainMs)]) : nc.close());
     await db.close();
+    await tracing.stop();
   } catch (error) {
     log.warn({ err: error }, 'outbox relay ended uncleanly; its leases run out by themselves');
     process.exit(1);

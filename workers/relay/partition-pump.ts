@@ -153,8 +153,9 @@ export class PartitionPump {
         if (failure !== 'disconnected') {
           const attempts = this.hold(row.aggregateId);
           const { partition, eventId, subject } = row;
+          const { correlation_id } = row.body;
           log.warn(
-            { partition, event_id: eventId, subject, failure, attempts, err: error },
+            { partition, event_id: eventId, subject, correlation_id, failure, attempts, err: error },
             'publish failed; the aggregate waits',
           );
         }

@@ -1,0 +1,275 @@
+/** What becomes of one delivery of an event: the effect once, or a repeat, or a dead letter; never nothing. */
+import type { JetStreamClient, JsMsg } from 'nats';
+import type { Logger } from 'pino';
+import {
+  dlqSubject,
+  readMessage,
+  type AnyChannel,
+  type EventEnvelope,
+  type ReadMessage,
+} from '../../contracts/envelope.ts';
+import { consumerName } from '../../contracts/streams.ts';
+import type { DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
+import { assertNoConnectionHeld, isDatabaseUnavailable, sqlState, type Database } from '../../db/client.ts';
+import { isRemembered, rememberEvent } from '../../db/ops/event.store.ts';
+import { pauseAfter, type Backoff } from './backoff.ts';
+import { correlationHeader, letterHeaders } from './dead-letters.ts';
+import { quietly } from './durable-loop.ts';
+import type { Outage } from './outage.ts';
+import { RejectedEvent, TargetUnavailable, type AfterCommit, type Subscription } from './subscription.ts';
+
+/** An error that tells of an outage which no probe can find is the event's own, after so many tries. */
+const maxFalseAlarms = 5;
+
+/** How a delivery ended. */
+export type Outcome =
+  | 'applied'
+  /** The effect was there. */
+  | 'duplicate'
+  /** It will be delivered again. */
+  | 'failed'
+  /** In the DLQ. */
+  | 'dead'
+  /** Given back unfinished, because this process ends. */
+  | 'returned';
+
+export interface DeliveryDeps {
+  readonly db: Database;
+  readonly js: JetStreamClient;
+  readonly log: Logger;
+  readonly backoff: Backoff;
+  readonly database: Outage;
+  /** What commands are sent to. */
+  readonly target: Outage;
+  readonly isStopping: () => boolean;
+  readonly buried: (consumer: string, reason: DeadLetterReason) => void;
+  /** Runs around each handler: a span, for example. */
+  readonly around?: (of: Around, run: () => Promise<void>) => Promise<void>;
+}
+
+/** What is known of a delivery before its handler runs. */
+export interface Around {
+  readonly group: string;
+  readonly consumer: string;
+  readonly subject: string;
+  readonly eventId: string;
+  readonly correlationId: string;
+  readonly traceparent: string | undefined;
+}
+
+/** A delivery and whom it is for. */
+export interface Delivery {
+  readonly message: JsMsg;
+  readonly subscription: Subscription;
+  readonly maxDeliver: number;
+}
+
+/** Deals with one delivery, its acknowledgement included. Never rejects. */
+export async function deliver(deps: DeliveryDeps, delivery: Delivery): Promise<Outcome> {
+  const { message, subscription } = delivery;
+  const { channel } = subscription;
+  const read = readSafely(channel, message.data);
+  if (!read.ok) {
+    const { reason, detail } = read;
+    return await bury(
+      deps,
+      { message, group: subscription.group },
+      { subject: channel.subject, reason, errorCode: reason, detail },
+    );
+  }
+  for (let falseAlarms = 0; ;) {
+    try {
+      const outcome = await attempt(deps, delivery, read.event);
+      quietly(() => message.ack());
+      return outcome;
+    } catch (error) {
+      const outage = outageOf(deps, error);
+      if (outage === undefined || falseAlarms === maxFalseAlarms) return await failed(deps, delivery, error);
+      if (!(await outage.met())) falseAlarms += 1;
+      if (!deps.isStopping()) continue;
+      quietly(() => message.nak());
+      return 'returned';
+    }
+  }
+}
+
+/** An `upgrade` of an old version that throws is a message that cannot be read. */
+function readSafely(channel: AnyChannel, body: Uint8Array): ReadMessage<AnyChannel> {
+  try {
+    return readMessage(channel, body, new Date());
+  } catch (error) {
+    return { ok: false, reason: 'schema_violation', detail: `it cannot be upgraded: ${kindOf(error)}` };
+  }
+}
+
+/** Which outage an error tells of. An outage is no fault of the event: its delivery is held until it is over. */
+function outageOf(deps: DeliveryDeps, error: unknown): Outage | undefined {
+  if (error instanceof TargetUnavailable) return deps.target;
+  return isDatabaseUnavailable(error) ? deps.database : undefined;
+}
+
+async function attempt(deps: DeliveryDeps, delivery: Delivery, event: EventEnvelope): Promise<Outcome> {
+  const { message, subscription } = delivery;
+  const { group, channel } = subscription;
+  const consumer = consumerName(group, channel.subject);
+  const delivered = {
+    event,
+    stream: message.info.stream,
+    streamSeq: message.seq,
+    delivery: message.info.deliveryCount,
+  };
+  let outcome: Outcome = 'applied';
+  const run = async (): Promise<void> => {
+    if (subscription.kind === 'effect') {
+      let after: AfterCommit | undefined;
+      const fresh = await deps.db.tx(async (tx) => {
+        if (!(await rememberEvent(tx, consumer, event.event_id))) return false;
+        after = await subscription.apply(tx, delivered);
+        return true;
+      });
+      if (fresh) await afterwards(deps, consumer, after);
+      else outcome = 'duplicate';
+      return;
+    }
+    if (await isRemembered(deps.db.q, consumer, event.event_id)) {
+      outcome = 'duplicate';
+      return;
+    }
+    assertNoConnectionHeld('a command');
+    await subscription.send(delivered);
+    await rememberEvent(deps.db.q, consumer, event.event_id);
+  };
+  if (deps.around === undefined) await run();
+  else await deps.around(aroundOf(message, group, consumer, channel.subject, event), run);
+  return outcome;
+}
+
+const aroundOf = (
+  message: JsMsg,
+  group: string,
+  consumer: string,
+  subject: string,
+  event: EventEnvelope,
+): Around => ({
+  group,
+  consumer,
+  subject,
+  eventId: event.event_id,
+  correlationId: event.correlation_id,
+  traceparent: message.headers?.get('traceparent') || undefined,
+});
+
+async function afterwards(
+  deps: DeliveryDeps,
+  consumer: string,
+  after: AfterCommit | undefined,
+): Promise<void> {
+  try {
+    await after?.();
+  } catch (error) {
+    // The effect is committed; what follows is best effort by its contract.
+    deps.log.warn({ consumer, err: error }, 'the work after an effect failed');
+  }
+}
+
+async function failed(deps: DeliveryDeps, delivery: Delivery, error: unknown): Promise<Outcome> {
+  const { message, subscription, maxDeliver } = delivery;
+  const { group, channel } = subscription;
+  const count = message.info.deliveryCount;
+  deps.log.warn(
+    {
+      consumer: consumerName(group, channel.subject),
+      delivery: count,
+      max_deliver: maxDeliver,
+      correlation_id: message.headers?.get(correlationHeader),
+      err: error,
+    },
+    'an event could not be consumed',
+  );
+  if (error instanceof RejectedEvent) {
+    return await bury(
+      deps,
+      { message, group: subscription.group },
+      {
+        subject: channel.subject,
+        reason: 'rejected',
+        errorCode: error.errorCode,
+        detail: error.message,
+      },
+    );
+  }
+  if (count >= maxDeliver) {
+    return await bury(
+      deps,
+      { message, group: subscription.group },
+      {
+        subject: channel.subject,
+        reason: 'exhausted',
+        errorCode: codeOf(error),
+        detail: kindOf(error),
+      },
+    );
+  }
+  quietly(() => message.nak(pauseAfter(count, deps.backoff)));
+  return 'failed';
+}
+
+/** Into the DLQ, then out of the stream's hands. What cannot be stored there is delivered again. */
+export async function bury(
+  deps: Pick<DeliveryDeps, 'js' | 'log' | 'backoff' | 'buried'>,
+  { message, group }: { readonly message: JsMsg; readonly group: string },
+  why: {
+    readonly subject: string;
+    readonly reason: DeadLetterReason;
+    readonly errorCode: string;
+    readonly detail: string;
+  },
+): Promise<Outcome> {
+  const { subject } = why;
+  const consumer = consumerName(group, subject);
+  const { info } = message;
+  const letter = letterHeaders(
+    {
+      group,
+      consumer,
+      stream: info.stream,
+      streamSeq: message.seq,
+      deliveries: info.deliveryCount,
+      storedAt: new Date(info.timestampNanos / 1e6),
+      headers: message.headers,
+      body: message.data,
+      ...why,
+    },
+    new Date(),
+  );
+  assertNoConnectionHeld('nats');
+  try {
+    await deps.js.publish(dlqSubject(subject), message.data, letter);
+  } catch (error) {
+    deps.log.warn({ consumer, err: error }, 'a dead letter cannot be stored yet');
+    quietly(() => message.nak(pauseAfter(info.deliveryCount, deps.backoff)));
+    return 'failed';
+  }
+  quietly(() => message.term());
+  deps.buried(consumer, why.reason);
+  deps.log.error(
+    {
+      consumer,
+      reason: why.reason,
+      error_code: why.errorCode,
+      correlation_id: message.headers?.get(correlationHeader),
+    },
+    'an event went to the DLQ',
+  );
+  return 'dead';
+}
+
+/** Code of the catalogue, or SQLSTATE; never a text of the failure, which may hold values. */
+function codeOf(error: unknown): string {
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined;
+  if (typeof code === 'string' && /^[a-z][a-z0-9_]*$/.test(code)) return code;
+  const state = sqlState(error);
+  return state === undefined ? 'internal_error' : `sqlstate_${state.toLowerCase()}`;
+}
+
+const kindOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');

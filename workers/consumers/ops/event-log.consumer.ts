@@ -1,0 +1,23 @@
+import { channels } from '../../../contracts/channels.ts';
+import type { AnyChannel } from '../../../contracts/envelope.ts';
+import { logEvent } from '../../../db/ops/event.store.ts';
+import { effect, type Subscription } from '../subscription.ts';
+
+/** The read side's log has every event of every channel. */
+export const eventLogSubscriptions = (): Subscription[] =>
+  channels.map((channel: AnyChannel) => logOf(channel));
+
+const logOf = (channel: AnyChannel): Subscription =>
+  effect('event-log', channel, async (tx, { event, stream, streamSeq }) => {
+    await logEvent(tx, {
+      eventId: event.event_id,
+      subject: channel.subject,
+      version: event.version,
+      correlationId: event.correlation_id,
+      occurredAt: new Date(event.occurred_at),
+      payload: event.payload,
+      stream,
+      streamSeq,
+    });
+    return undefined;
+  });
