@@ -4,6 +4,7 @@ import { createNodeAuthentication, createUserAuthentication } from './middleware
 import { createLimiter } from './middleware/limits.ts';
 import { RouteTable } from './middleware/match.ts';
 import { serve, servePlain, type Pipeline } from './middleware/pipeline.ts';
+import { traceRequests } from './middleware/trace.ts';
 import type { Route } from './route.ts';
 
 const publicBodyLimitBytes = 64 * 1024;
@@ -59,6 +60,7 @@ function createApp(
   app.disable('x-powered-by');
   app.set('etag', false);
   app.set('trust proxy', listener === 'public' ? deps.config.publicListener.trustedProxyHops : 0);
+  app.use(traceRequests(listener));
   app.use((_request, response, next) => {
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('Cache-Control', 'no-store');

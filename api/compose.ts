@@ -5,8 +5,10 @@ import type { Logger } from 'pino';
 import { createTokenClient, createTokenVerifier } from '../activities/platform/jwks.ts';
 import { createApiMetrics, type PoolCounts } from '../activities/platform/metrics.ts';
 import { openRedis, openRedisSubscriber } from '../activities/platform/redis.ts';
+import { sanitise } from '../activities/platform/sanitise.ts';
 import { openTemporal } from '../activities/platform/temporal.ts';
 import type { ApiConfig } from '../contracts/environment.api.ts';
+import { notificationPath } from '../contracts/ops/notification.ts';
 import { openDatabase, type Database } from '../db/client.ts';
 import { createPolicyReader } from '../db/ops/policy.store.ts';
 import { allocationRoutes } from './allocations/allocation.routes.ts';
@@ -19,12 +21,17 @@ import { nodeTaskRoutes } from './nodes/node-task.routes.ts';
 import { nodeRoutes } from './nodes/node.routes.ts';
 import { skuRoutes } from './nodes/sku.routes.ts';
 import { auditLogRoutes } from './ops/audit-log.routes.ts';
+import { deadLetterRoutes } from './ops/dead-letter.routes.ts';
+import { dlqReplayRoutes } from './ops/dlq-replay.routes.ts';
 import { documentRoutes } from './ops/documents.routes.ts';
+import { eventLogRoutes } from './ops/event-log.routes.ts';
 import { healthRoutes } from './ops/health.routes.ts';
+import { notificationRoutes } from './ops/notification.routes.ts';
+import { createNotificationSockets } from './ops/notification.socket.ts';
 import { operationRoutes } from './ops/operation.routes.ts';
 import { policyRoutes } from './ops/policy.routes.ts';
 import type { Route } from './route.ts';
-import { listen } from './server.ts';
+import { acceptUpgrades, listen } from './server.ts';
 
 /** A serving API. */
 export interface RunningApi {
@@ -46,10 +53,14 @@ export const publicRoutes = (deps: ApiDeps): Route[] => [
   ...sshKeyRoutes(deps),
   ...skuRoutes(deps),
   ...operationRoutes(deps),
+  ...notificationRoutes(deps),
   ...allocationRoutes(deps),
   ...nodeRoutes(deps),
   ...policyRoutes(deps),
   ...auditLogRoutes(deps),
+  ...deadLetterRoutes(deps, sanitise),
+  ...dlqReplayRoutes(deps),
+  ...eventLogRoutes(deps, sanitise),
 ];
 
 /** Builds the adapters of the process. Nothing needs to be reachable yet. */
@@ -88,8 +99,11 @@ export async function startApi(config: ApiConfig, log: Logger): Promise<RunningA
   const agents = nodeTaskRoutes(deps);
   const publicApp = createPublicApp(publicRoutes(deps), deps, documentRoutes(deps));
   const internalApp = createInternalApp(agents.routes, deps);
+  const publicServer = createServer(publicApp.express);
+  const notifications = createNotificationSockets(deps);
+  acceptUpgrades(publicServer, new Map([[notificationPath, notifications.upgrade]]));
   const [open, internal] = await Promise.all([
-    listen(createServer(publicApp.express), publicApp, publicListener.host, publicListener.port),
+    listen(publicServer, publicApp, publicListener.host, publicListener.port),
     listen(
       createTlsServer(tls, internalApp.express),
       internalApp,
@@ -106,7 +120,7 @@ export async function startApi(config: ApiConfig, log: Logger): Promise<RunningA
     internalUrl: `https://${internal.host}:${internal.port}`,
     stop: async () => {
       agents.close();
-      await Promise.all([open.drain(drainMs), internal.drain(drainMs)]);
+      await Promise.all([notifications.close(), open.drain(drainMs), internal.drain(drainMs)]);
       deps.redis.disconnect();
       deps.redisSubscriber.disconnect();
       await Promise.allSettled([deps.temporal.connection.close(), deps.db.close()]);

@@ -11,6 +11,8 @@ export interface TokenClaims {
   readonly orgId: string | null;
   readonly roles: readonly ('user' | 'admin')[];
   readonly preferredUsername: string | null;
+  /** When it expires, in ms since 1970. */
+  readonly expiresAtMs: number;
 }
 
 /** Port: checks access tokens with the issuer's keys. */
@@ -39,6 +41,11 @@ export interface Metrics {
   observeRequest(operation: string, status: number, seconds: number): void;
   limiterFellBack(): void;
   requestLimited(rateClass: string): void;
+  notificationSocketOpened(): void;
+  notificationSocketClosed(code: number): void;
+  notificationsDelivered(count: number): void;
+  notificationGapRead(): void;
+  slowNotificationSocket(): void;
   render(): Promise<{ readonly contentType: string; readonly text: string }>;
 }
 

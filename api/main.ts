@@ -4,19 +4,26 @@
  */
 import { createLogger } from '../activities/platform/logging.ts';
 import { describeError } from '../activities/platform/sanitise.ts';
+import { startTracing } from '../activities/platform/tracing.ts';
 import { readApiConfig } from '../contracts/environment.api.ts';
 import { startApi } from './compose.ts';
 
 async function main(): Promise<void> {
   const config = readApiConfig(process.env);
   const log = createLogger({ process: 'api', level: config.logLevel });
+  const tracing = await startTracing({
+    process: 'api',
+    env: process.env,
+    onLoss: (err) => log.warn({ err }, 'spans are lost'),
+  });
   const api = await startApi(config, log);
   let stopping = false;
   const stop = (signal: string): void => {
     if (stopping) return;
     stopping = true;
     log.info({ signal }, 'draining');
-    api.stop().then(
+    const ended = api.stop().then(() => tracing.stop());
+    ended.then(
       () => process.exit(0),
       (err: unknown) => {
         log.error({ err }, 'drain failed');

@@ -24,8 +24,6 @@ export interface RequestContext<E extends Endpoint> {
   /** Empty when the endpoint is not idempotent. */
   readonly idempotencyKey: string;
   readonly correlationId: string;
-  /** W3C trace context of the caller. */
-  readonly traceparent: string | null;
   /** Aborted when the client goes away; on the internal listener also when the process drains. */
   readonly signal: AbortSignal;
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { STATUS_CODES, ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import { Socket, type AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { App } from './app.ts';
 import { CodedError } from '../contracts/errors.ts';
 import { errorAnswer } from './middleware/errors.ts';
@@ -53,15 +54,64 @@ async function drain(server: Server, app: App, deadlineMs: number): Promise<void
 }
 
 /** What is no HTTP gets the envelope too. */
-function refuseMalformed(_error: Error, socket: Socket | NodeJS.WritableStream): void {
+function refuseMalformed(_error: Error, socket: Duplex): void {
+  refuseRaw(socket, new CodedError('invalid_request'));
+}
+
+function refuseRaw(socket: Duplex, error: CodedError): void {
   if (!socket.writable) {
-    if ('destroy' in socket) socket.destroy();
+    socket.destroy();
     return;
   }
-  const envelope = errorAnswer(new CodedError('invalid_request'), randomUUID()).envelope;
+  const { status, envelope, headers } = errorAnswer(error, randomUUID());
   const body = JSON.stringify(envelope);
-  socket.end(
-    'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n' +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nX-Correlation-Id: ${envelope.correlation_id}\r\n\r\n${body}`,
-  );
+  const lines = {
+    ...headers,
+    Connection: 'close',
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'X-Correlation-Id': envelope.correlation_id,
+  };
+  const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head.join('')}\r\n${body}`);
+}
+
+/** Takes over a connection; `refuse` answers it with an error instead and ends it. */
+export type Upgrade = (
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  refuse: (error: CodedError) => void,
+) => void;
+
+/**
+ * WebSockets of a listener, by path. A wish for any other protocol, or on any other path, is overlooked as HTTP permits:
+ * the request is answered like every other.
+ */
+export function acceptUpgrades(server: Server, paths: ReadonlyMap<string, Upgrade>): void {
+  server.on('upgrade', (request, socket, head) => {
+    // Whoever takes the connection listens for its errors itself; until then they end it.
+    socket.on('error', () => socket.destroy());
+    const upgrade = paths.get((request.url ?? '').split('?', 1)[0] ?? '');
+    const refuse = (error: CodedError): void => refuseRaw(socket, error);
+    if (upgrade !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket') {
+      upgrade(request, socket, head, refuse);
+    } else if (hasBody(request) || !(socket instanceof Socket)) refuse(new CodedError('invalid_request'));
+    else answerPlainly(server, request, socket);
+  });
+}
+
+/** Its bytes are with the parser no more, so such a request cannot be served. */
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+
+function answerPlainly(server: Server, request: IncomingMessage, socket: Socket): void {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once('finish', () => {
+    response.detachSocket(socket);
+    socket.end();
+  });
+  server.emit('request', request, response);
 }

@@ -6,7 +6,11 @@ import { nodeTaskEndpoints } from './nodes/node-task.api.ts';
 import { nodeEndpoints } from './nodes/node.api.ts';
 import { skuEndpoints } from './nodes/sku.api.ts';
 import { auditLogEndpoints } from './ops/audit-log.api.ts';
+import { deadLetterEndpoints } from './ops/dead-letter.api.ts';
+import { dlqReplayEndpoints } from './ops/dlq-replay.api.ts';
+import { eventLogEndpoints } from './ops/event-log.api.ts';
 import { healthEndpoints } from './ops/health.api.ts';
+import { notificationEndpoints } from './ops/notification.api.ts';
 import { operationEndpoints } from './ops/operation.api.ts';
 import { policyEndpoints } from './ops/policy.api.ts';
 
@@ -18,9 +22,13 @@ export const endpoints = [
   ...sshKeyEndpoints,
   ...skuEndpoints,
   ...operationEndpoints,
+  ...notificationEndpoints,
   ...allocationEndpoints,
   ...nodeEndpoints,
   ...policyEndpoints,
   ...auditLogEndpoints,
+  ...deadLetterEndpoints,
+  ...dlqReplayEndpoints,
+  ...eventLogEndpoints,
   ...nodeTaskEndpoints,
 ] as const;

@@ -40,6 +40,19 @@ export const apiEnvironmentSchema = z
     TASK_SIGNING_KEY_FILE: file,
     /** Base address of the Temporal UI, for links in explanations. */
     TEMPORAL_UI_URL: z.url().optional(),
+    /**
+     * Origins of pages that may open sockets, separated by commas. When not set: the API's own host in production, any
+     * elsewhere.
+     */
+    WEB_ORIGINS: z.string().min(1).optional(),
+    /** How often a socket must answer a ping; also what a slow client gets for a page of stored notifications. */
+    NOTIFICATION_PING_MS: z.coerce.number().int().min(100).max(600_000).default(30_000),
+    /** How often the table is asked for notifications that no message told of. */
+    NOTIFICATION_SWEEP_MS: z.coerce.number().int().min(100).max(600_000).default(5000),
+    /** Most bytes kept for a client that reads too slowly. */
+    NOTIFICATION_BUFFER_BYTES: z.coerce.number().int().min(1024).max(67_108_864).default(262_144),
+    /** Most open sockets of this process. */
+    NOTIFICATION_SOCKETS_MAX: z.coerce.number().int().min(1).max(1_000_000).default(20_000),
   })
   .readonly();
 
@@ -66,6 +79,14 @@ export interface ApiConfig {
     readonly port: number;
     readonly certFile: string;
     readonly keyFile: string;
+  };
+  readonly notifications: {
+    /** Undefined for the API's own host. */
+    readonly origins: readonly string[] | 'any' | undefined;
+    readonly pingMs: number;
+    readonly sweepMs: number;
+    readonly bufferBytes: number;
+    readonly socketsMax: number;
   };
   readonly nodeSecretKeyFile: string;
   readonly nodeTaskSigningKeyFile: string;
@@ -100,9 +121,24 @@ export function readApiConfig(variables: Readonly<Record<string, string | undefi
       certFile: env.INTERNAL_TLS_CERT_FILE,
       keyFile: env.INTERNAL_TLS_KEY_FILE,
     },
+    notifications: {
+      origins: originsOf(env.WEB_ORIGINS, env.GPUAAS_ENV),
+      pingMs: env.NOTIFICATION_PING_MS,
+      sweepMs: env.NOTIFICATION_SWEEP_MS,
+      bufferBytes: env.NOTIFICATION_BUFFER_BYTES,
+      socketsMax: env.NOTIFICATION_SOCKETS_MAX,
+    },
     nodeSecretKeyFile: env.NODE_SECRET_KEY_FILE,
     nodeTaskSigningKeyFile: env.TASK_SIGNING_KEY_FILE,
   };
+}
+
+function originsOf(list: string | undefined, environment: string): readonly string[] | 'any' | undefined {
+  if (list === undefined) return environment === 'production' ? undefined : 'any';
+  return list
+    .split(',')
+    .map((origin) => origin.trim().toLowerCase())
+    .filter((origin) => origin !== '');
 }
 
 /**

@@ -61,6 +61,12 @@ export const errorCatalogue = {
   ssh_key_already_exists: entry(409, 'This SSH key exists already.'),
   operation_not_found: entry(404, 'No such operation.'),
   policy_not_found: entry(404, 'No such policy key.'),
+  notification_not_found: entry(404, 'No such notification.'),
+  dead_letter_not_found: entry(404, 'No such dead letter.'),
+  dead_letter_not_open: entry(409, 'The dead letter was dealt with already.'),
+  dead_letter_not_replayable: entry(409, 'No consumer gave this dead letter up; it can only be discarded.'),
+  dlq_replay_not_found: entry(404, 'No such replay of dead letters.'),
+  dlq_replay_not_running: entry(409, 'The replay has ended.'),
   node_task_not_found: entry(404, 'No such node task.'),
   node_task_fenced: entry(409, 'The task was superseded; its result is refused.'),
 } as const satisfies Record<string, ErrorEntry>;

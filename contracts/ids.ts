@@ -12,6 +12,7 @@ export type UserId = Branded<string, 'UserId'>;
 export type OrgId = Branded<string, 'OrgId'>;
 export type ProjectId = Branded<string, 'ProjectId'>;
 export type OperationId = Branded<string, 'OperationId'>;
+export type DlqReplayId = Branded<string, 'DlqReplayId'>;
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -24,3 +25,6 @@ export const asId = <T extends string>(value: string): T => value as unknown as 
 
 /** `allocation-<id>`. */
 export const allocationWorkflowId = (id: AllocationId): string => `allocation-${id}`;
+
+/** `dlq-replay-<id>`. */
+export const dlqReplayWorkflowId = (id: DlqReplayId): string => `dlq-replay-${id}`;

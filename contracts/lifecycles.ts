@@ -1,5 +1,7 @@
 import { allocationTransitions } from './allocations/allocation.lifecycle.ts';
 import { allocationWorkflowType } from './allocations/allocation.messages.ts';
+import { dlqReplayTransitions } from './ops/dlq-replay.lifecycle.ts';
+import { dlqReplayWorkflowType } from './ops/dlq-replay.messages.ts';
 import { taskQueues, type TaskQueue } from './queues.ts';
 
 /** One row per lifecycle; a test proves that its files, workflow, table and subjects exist, and no others do. */
@@ -55,6 +57,36 @@ export const lifecycles: readonly Lifecycle[] = [
       'db/allocations/allocation.store.ts',
       'db/allocations/allocation.views.ts',
       'api/allocations/allocation.routes.ts',
+    ],
+  },
+  {
+    stem: 'dlq-replay',
+    domain: 'ops',
+    workflowType: dlqReplayWorkflowType,
+    taskQueue: taskQueues.ops,
+    workflowIdPrefix: 'dlq-replay-',
+    table: 'dlq_replays',
+    subjects: [],
+    transitions: dlqReplayTransitions,
+    activities: [
+      'openDlqReplay',
+      'resumeDlqReplay',
+      'selectDlqPage',
+      'transitionDlqReplay',
+      'refuseDlqCancel',
+      'publishDlqPage',
+    ],
+    files: [
+      'contracts/ops/dlq-replay.lifecycle.ts',
+      'contracts/ops/dlq-replay.messages.ts',
+      'contracts/ops/dlq-replay.guards.ts',
+      'contracts/ops/dlq-replay.activities.ts',
+      'contracts/ops/dlq-replay.api.ts',
+      'workflows/ops/dlq-replay.workflow.ts',
+      'activities/ops/dlq-replay.activities.ts',
+      'db/ops/dlq-replay.store.ts',
+      'db/ops/dlq-replay.views.ts',
+      'api/ops/dlq-replay.routes.ts',
     ],
   },
 ];

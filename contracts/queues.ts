@@ -1,5 +1,5 @@
 /** Names that the worker, the client and `temporal-dev.yaml` share; a test holds the three together. */
-export const taskQueues = { provisioning: 'provisioning' } as const;
+export const taskQueues = { provisioning: 'provisioning', ops: 'ops' } as const;
 export type TaskQueue = (typeof taskQueues)[keyof typeof taskQueues];
 
 /** The six search attributes of every run (all Keyword). */

@@ -4,4 +4,9 @@ export const wakeChannels = {
   outbox: 'outbox',
   /** Message: a node's id. */
   nodeTask: 'node-task',
+  /** Message: a `LiveNotification`; `notificationChannel` names the channel of a recipient. */
+  notification: 'notification',
 } as const;
+
+/** The channel of one recipient: a user's id, or the operators'. */
+export const notificationChannel = (recipient: string): string => `${wakeChannels.notification}:${recipient}`;

@@ -5,4 +5,7 @@ const require = createRequire(import.meta.url);
 
 /** Bundles every workflow. Takes one to two seconds; production builds it once and passes the file. */
 export const buildWorkflowBundle = (): Promise<WorkflowBundleWithSourceMap> =>
-  bundleWorkflowCode({ workflowsPath: require.resolve('../workflows/index.ts') });
+  bundleWorkflowCode({
+    workflowsPath: require.resolve('../workflows/index.ts'),
+    workflowInterceptorModules: [require.resolve('../workflows/lib/trace.interceptor.ts')],
+  });

@@ -1,5 +1,6 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { describeError, sanitise, sanitiseText } from './sanitise.ts';
+import { traceFields } from './tracing.ts';
 
 export type { Logger } from 'pino';
 
@@ -17,6 +18,7 @@ export function createLogger(
     base: { process: options.process },
     timestamp: pino.stdTimeFunctions.isoTime,
     messageKey: 'message',
+    mixin: traceFields,
     formatters: {
       level: (label) => ({ level: label }),
       bindings: (bindings) => sanitise(bindings) as Record<string, unknown>,

@@ -7,6 +7,11 @@ export interface PoolCounts {
   readonly waiting: number;
 }
 
+const misnamed = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
 const buckets = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
 
 /**
@@ -16,6 +21,8 @@ const buckets = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30]
 export function createApiMetrics(pool: () => PoolCounts) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  // Gauges that call themselves totals.
+  for (const name of misnamed) registry.removeSingleMetric(name);
   const requests = new Histogram({
     name: 'http_request_duration_seconds',
     help: 'Time from the request line to the end of the answer, by operation and status.',
@@ -36,6 +43,7 @@ export function createApiMetrics(pool: () => PoolCounts) {
   });
   poolGauge(registry, pool);
   return {
+    ...notificationMetrics(registry),
     /** @param seconds of the whole request. */
     observeRequest: (operation: string, status: number, seconds: number): void =>
       requests.observe({ operation, status: String(status) }, seconds),
@@ -46,6 +54,46 @@ export function createApiMetrics(pool: () => PoolCounts) {
       contentType: registry.contentType,
       text: await registry.metrics(),
     }),
+  };
+}
+
+function notificationMetrics(registry: Registry) {
+  const registers = [registry];
+  const sockets = new Gauge({
+    name: 'gpuaas_notification_sockets',
+    help: 'Open notification sockets of this process.',
+    registers,
+  });
+  const closes = new Counter({
+    name: 'gpuaas_notification_socket_closes_total',
+    help: 'Notification sockets that ended, by close code.',
+    labelNames: ['code'],
+    registers,
+  });
+  const deliveries = new Counter({
+    name: 'gpuaas_notification_deliveries_total',
+    help: 'Notifications sent to sockets.',
+    registers,
+  });
+  const gaps = new Counter({
+    name: 'gpuaas_notification_gap_reads_total',
+    help: 'Looks into the table because a live message was not the next one.',
+    registers,
+  });
+  const slow = new Counter({
+    name: 'gpuaas_notification_slow_consumer_closes_total',
+    help: 'Notification sockets closed because their client read too slowly.',
+    registers,
+  });
+  return {
+    notificationSocketOpened: (): void => sockets.inc(),
+    notificationSocketClosed: (code: number): void => {
+      sockets.dec();
+      closes.inc({ code: String(code) });
+    },
+    notificationsDelivered: (count: number): void => deliveries.inc(count),
+    notificationGapRead: (): void => gaps.inc(),
+    slowNotificationSocket: (): void => slow.inc(),
   };
 }
 

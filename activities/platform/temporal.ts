@@ -1,4 +1,5 @@
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
+import { clientInterceptors } from './tracing-temporal.ts';
 
 /** Where Temporal is. */
 export interface TemporalAddress {
@@ -34,7 +35,11 @@ export function openTemporal(options: TemporalAddress): Client {
     await retries.settle();
     await close();
   };
-  return new Client({ connection, namespace: options.namespace });
+  return new Client({
+    connection,
+    namespace: options.namespace,
+    interceptors: { workflow: clientInterceptors() },
+  });
 }
 
 /** The SDK's rules of retrying, with an end. */

@@ -26,14 +26,28 @@ export type AuthenticateUser = (request: IncomingMessage) => Promise<Caller>;
 
 const maxKnownUsers = 10_000;
 
+/** Turns a token into a caller, making the user's personal records at first sight. */
+export type AuthenticateToken = (
+  token: string,
+) => Promise<{ readonly caller: Caller; readonly expiresAtMs: number }>;
+
 /** User authentication of one process; known users cost no query. */
 export function createUserAuthentication(deps: {
   readonly db: Database;
   readonly tokens: Tokens;
 }): AuthenticateUser {
+  const authenticate = createTokenAuthentication(deps);
+  return async (request) => (await authenticate(bearerOf(request))).caller;
+}
+
+/** The same for whoever brings a token by another way than its header. */
+export function createTokenAuthentication(deps: {
+  readonly db: Database;
+  readonly tokens: Tokens;
+}): AuthenticateToken {
   const known = new RecentMap<PersonalIdentity>({ size: maxKnownUsers });
-  return async (request) => {
-    const claims = await deps.tokens.verify(bearerOf(request));
+  return async (token) => {
+    const claims = await deps.tokens.verify(token);
     let identity = known.get(claims.userId);
     if (identity === undefined) {
       identity = await ensurePersonal(deps.db, claims);
@@ -41,12 +55,13 @@ export function createUserAuthentication(deps: {
     }
     const named = claims.orgId ?? (identity.personalOrg ? identity.orgId : null);
     if (named !== identity.orgId) throw new CodedError('token_scope_invalid');
-    return {
+    const caller: Caller = {
       userId: asId(claims.userId),
       orgId: asId(identity.orgId),
       roles: claims.roles,
       isAdmin: claims.roles.includes('admin'),
     };
+    return { caller, expiresAtMs: claims.expiresAtMs };
   };
 }
 

@@ -12,6 +12,7 @@ import { classify, errorAnswer } from './errors.ts';
 import type { Limiter, Verdict } from './limits.ts';
 import type { Match, RouteTable } from './match.ts';
 import { auditRefusal } from './refusals.ts';
+import { describeRequest } from './trace.ts';
 import { validate } from './validate.ts';
 
 /** What one listener does with every request. */
@@ -38,8 +39,6 @@ interface Exchange {
   nodeId?: NodeId;
 }
 
-const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-
 /** Serves one request, whatever happens: every path ends in an answer, a metric and a log line. */
 export async function serve(pipeline: Pipeline, request: Request, response: Response): Promise<void> {
   const startedAt = performance.now();
@@ -53,6 +52,13 @@ export async function serve(pipeline: Pipeline, request: Request, response: Resp
   const operation = exchange.match?.route?.endpoint.id ?? 'none';
   const seconds = (performance.now() - startedAt) / 1000;
   pipeline.deps.metrics.observeRequest(operation, response.statusCode, seconds);
+  describeRequest({
+    method: request.method,
+    route: exchange.match?.route?.endpoint.path,
+    operation,
+    status: response.statusCode,
+    correlationId: exchange.correlationId,
+  });
   const level = exchange.match?.route?.endpoint.tag === 'health' ? 'debug' : 'info';
   pipeline.deps.log[level](
     {
@@ -89,6 +95,9 @@ export async function servePlain(
   } catch (error) {
     sendError(pipeline, exchange, error);
   }
+  const { correlationId } = exchange;
+  const status = response.statusCode;
+  describeRequest({ method: request.method, route: path, operation: 'none', status, correlationId });
   pipeline.deps.log.debug(
     { correlation_id: exchange.correlationId, path, status: response.statusCode },
     'request',
@@ -196,12 +205,10 @@ function contextOf(
   valid: { params: unknown; query: unknown; body: unknown; idempotencyKey: string },
   signal: AbortSignal,
 ): RequestContext<Route['endpoint']> {
-  const { caller, nodeId, correlationId, request } = exchange;
-  const traceparent = request.headers['traceparent'];
+  const { caller, nodeId, correlationId } = exchange;
   const context = {
     ...valid,
     correlationId,
-    traceparent: typeof traceparent === 'string' && traceparentPattern.test(traceparent) ? traceparent : null,
     signal,
     ...(caller === undefined ? {} : { caller }),
     ...(nodeId === undefined ? {} : { nodeId }),

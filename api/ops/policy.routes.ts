@@ -52,7 +52,9 @@ async function conflict(deps: ApiDeps, key: PolicyKey, value: unknown): Promise<
   }
   if (key === 'maas.enabled' && value === false) {
     const model = await deps.policies.get('allocation.isolation_model');
-    return model === 'full-reimage' ? 'allocation.isolation_model is full-reimage, which needs it' : undefined;
+    return model === 'full-reimage'
+      ? 'allocation.isolation_model is full-reimage, which needs it'
+      : undefined;
   }
   if (key !== 'allocation.isolation_model' || value !== 'full-reimage') return undefined;
   if (!(await deps.policies.get('maas.enabled'))) return 'full-reimage needs maas.enabled';

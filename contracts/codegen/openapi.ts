@@ -30,6 +30,8 @@ const tags: Readonly<Record<string, string>> = {
   nodes: 'The fleet (admin).',
   policies: 'Business values that operators change at run time (admin).',
   audit: 'Privileged mutations and refusals (admin).',
+  'dead-letters': 'Messages that consumers gave up on, and sending them again.',
+  events: 'The log of events.',
   'node-agents': 'The protocol between the control plane and the agent on a node.',
 };
 
@@ -37,7 +39,7 @@ const description = `The control plane of a GPU cloud.
 
 Mutations carry \`X-Idempotency-Key\`: the same key with the same request gives the same answer again, the same key with another request is \`idempotency_key_reused\`.
 
-Every error answer is the \`Error\` envelope; the answers of an operation name the codes that it can carry. Objects are closed: an unknown property or query parameter is a \`validation_error\`. Instants are RFC 3339 in UTC; amounts are integers in minor units.
+Every error answer is the \`Error\` envelope; the answers of an operation name the codes that it can carry. Objects are closed: an unknown property or query parameter is a \`validation_error\`. Instants are RFC 3339 in UTC; amounts are integers in minor units. Three enumerations of answers grow: error \`code\`, operation \`kind\`, policy \`key\`; take a word that you do not know as one more.
 
 \`X-Correlation-Id\` is accepted on every request (1 to 128 visible ASCII characters; anything else is replaced) and returned on every answer. Answers of rate-limited operations, errors after authentication included, carry the \`RateLimit-*\` headers.`;
 

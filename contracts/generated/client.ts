@@ -145,6 +145,39 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/v1/notifications': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get: operations['listNotifications'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/notifications/{notification_id}/read': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get?: never;
+    put?: never;
+    post: operations['readNotification'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/notifications/read-all': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get?: never;
+    put?: never;
+    post: operations['readAllNotifications'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/allocations': {
     parameters: { query?: never; header?: never; path?: never; cookie?: never };
     get: operations['listAllocations'];
@@ -269,6 +302,94 @@ export interface paths {
   '/api/v1/admin/audit-logs': {
     parameters: { query?: never; header?: never; path?: never; cookie?: never };
     get: operations['adminListAuditLogs'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dead-letters': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get: operations['adminListDeadLetters'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dead-letters/{dead_letter_id}': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get: operations['adminGetDeadLetter'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dead-letters/{dead_letter_id}/replay': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get?: never;
+    put?: never;
+    post: operations['adminReplayDeadLetter'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dead-letters/{dead_letter_id}/discard': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get?: never;
+    put?: never;
+    post: operations['adminDiscardDeadLetter'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dlq-replays': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get: operations['adminListDlqReplays'];
+    put?: never;
+    post: operations['adminCreateDlqReplay'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dlq-replays/{dlq_replay_id}': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get: operations['adminGetDlqReplay'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/dlq-replays/{dlq_replay_id}/cancel': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get?: never;
+    put?: never;
+    post: operations['adminCancelDlqReplay'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/admin/events': {
+    parameters: { query?: never; header?: never; path?: never; cookie?: never };
+    get: operations['adminListEvents'];
     put?: never;
     post?: never;
     delete?: never;
@@ -1282,6 +1403,190 @@ export interface operations {
     };
   };
   /**
+   * Your notifications, newest first; for admins also what operators are told.
+   *
+   * Caller: A signed-in user.
+   */
+  listNotifications: {
+    parameters: {
+      query?: {
+        /** Only those unread, or only those read. */
+        unread?: ('true' | 'false');
+        /** Most items of one page. */
+        limit?: number;
+        /** `next_cursor` of the page before. */
+        cursor?: string;
+      };
+      header?: {
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** A page. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['NotificationPage'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['Forbidden'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * Mark one as read; a repeat changes nothing.
+   *
+   * Caller: A signed-in user.
+   */
+  readNotification: {
+    parameters: {
+      query?: never;
+      header: {
+        /** Names this mutation: 1 to 255 visible ASCII characters, chosen by the caller. */
+        'X-Idempotency-Key': string;
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path: {
+        notification_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** The notification. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Notification'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['Forbidden'];
+      /** `notification_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'notification_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      /** `idempotency_key_reused`. */
+      409: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'idempotency_key_reused';
+          });
+        };
+      };
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * Mark all as read up to one of them, which is included.
+   *
+   * Caller: A signed-in user.
+   */
+  readAllNotifications: {
+    parameters: {
+      query?: never;
+      header: {
+        /** Names this mutation: 1 to 255 visible ASCII characters, chosen by the caller. */
+        'X-Idempotency-Key': string;
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['NotificationsRead'];
+      };
+    };
+    responses: {
+      /** How many were unread until now. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['NotificationsMarked'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['Forbidden'];
+      /** `notification_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'notification_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      /** `idempotency_key_reused`. */
+      409: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'idempotency_key_reused';
+          });
+        };
+      };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
    * List the allocations of your projects, newest first.
    *
    * Caller: A signed-in user.
@@ -1391,7 +1696,18 @@ export interface operations {
           });
         };
       };
-      403: components['responses']['Forbidden'];
+      /** `token_scope_invalid` or `insufficient_permissions` or `ownership_required`. */
+      403: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('token_scope_invalid' | 'insufficient_permissions' | 'ownership_required');
+          });
+        };
+      };
       /** `sku_not_found` or `project_not_found`. */
       404: {
         headers: {
@@ -2164,6 +2480,572 @@ export interface operations {
     };
   };
   /**
+   * Messages that a consumer gave up on, newest first.
+   *
+   * Caller: An admin.
+   */
+  adminListDeadLetters: {
+    parameters: {
+      query?: {
+        state?: ('open' | 'replayed' | 'discarded');
+        subject?: string;
+        consumer?: string;
+        reason?: ('not_json' | 'unknown_type' | 'unsupported_version' | 'schema_violation' | 'rejected' | 'exhausted' | 'crashed');
+        /** Most items of one page. */
+        limit?: number;
+        /** `next_cursor` of the page before. */
+        cursor?: string;
+      };
+      header?: {
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** A page. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DeadLetterPage'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * One dead letter with its history and its message.
+   *
+   * Caller: An admin.
+   */
+  adminGetDeadLetter: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path: {
+        dead_letter_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** The dead letter. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DeadLetterDetail'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      /** `dead_letter_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'dead_letter_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * Starts a replay of this letter alone. A letter that was replayed and shows no effect may be replayed again.
+   *
+   * Caller: An admin.
+   */
+  adminReplayDeadLetter: {
+    parameters: {
+      query?: never;
+      header: {
+        /** Names this mutation: 1 to 255 visible ASCII characters, chosen by the caller. */
+        'X-Idempotency-Key': string;
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path: {
+        dead_letter_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['DeadLetterOrder'];
+      };
+    };
+    responses: {
+      /** The replay. */
+      201: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DlqReplay'];
+        };
+      };
+      /** Not begun yet; the operation tells. */
+      202: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Operation'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      /** `dead_letter_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'dead_letter_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      /** `idempotency_key_reused` or `dead_letter_not_open` or `dead_letter_not_replayable`. */
+      409: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('idempotency_key_reused' | 'dead_letter_not_open' | 'dead_letter_not_replayable');
+          });
+        };
+      };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * It stays readable and is never replayed. Should the message arrive once more, it is open again.
+   *
+   * Caller: An admin.
+   */
+  adminDiscardDeadLetter: {
+    parameters: {
+      query?: never;
+      header: {
+        /** Names this mutation: 1 to 255 visible ASCII characters, chosen by the caller. */
+        'X-Idempotency-Key': string;
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path: {
+        dead_letter_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['DeadLetterOrder'];
+      };
+    };
+    responses: {
+      /** The dead letter as it is now. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DeadLetter'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      /** `dead_letter_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'dead_letter_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      /** `idempotency_key_reused` or `dead_letter_not_open`. */
+      409: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('idempotency_key_reused' | 'dead_letter_not_open');
+          });
+        };
+      };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * Replays of dead letters, newest first.
+   *
+   * Caller: An admin.
+   */
+  adminListDlqReplays: {
+    parameters: {
+      query?: {
+        state?: ('running' | 'completed' | 'cancelled');
+        /** Most items of one page. */
+        limit?: number;
+        /** `next_cursor` of the page before. */
+        cursor?: string;
+      };
+      header?: {
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** A page. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DlqReplayPage'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * Each goes to the one consumer that gave it up. Letters that arrive later are not touched. With `dry_run` nothing is sent and the answer tells how many the filter meets.
+   *
+   * Caller: An admin.
+   */
+  adminCreateDlqReplay: {
+    parameters: {
+      query?: never;
+      header: {
+        /** Names this mutation: 1 to 255 visible ASCII characters, chosen by the caller. */
+        'X-Idempotency-Key': string;
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['DlqReplayCreate'];
+      };
+    };
+    responses: {
+      /** The replay; a dry run has ended. */
+      201: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DlqReplay'];
+        };
+      };
+      /** Not begun yet; the operation tells. */
+      202: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Operation'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      405: components['responses']['MethodNotAllowed'];
+      /** `idempotency_key_reused`. */
+      409: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'idempotency_key_reused';
+          });
+        };
+      };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * One replay with its progress.
+   *
+   * Caller: An admin.
+   */
+  adminGetDlqReplay: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path: {
+        dlq_replay_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** The replay. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DlqReplay'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      /** `dlq_replay_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'dlq_replay_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * What was sent stays sent; it stops after the present page of letters at the latest.
+   *
+   * Caller: An admin.
+   */
+  adminCancelDlqReplay: {
+    parameters: {
+      query?: never;
+      header: {
+        /** Names this mutation: 1 to 255 visible ASCII characters, chosen by the caller. */
+        'X-Idempotency-Key': string;
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path: {
+        dlq_replay_id: string;
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['DlqReplayCancel'];
+      };
+    };
+    responses: {
+      /** The replay, cancelled. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DlqReplay'];
+        };
+      };
+      /** Not decided yet; the operation tells. */
+      202: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Operation'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      /** `dlq_replay_not_found`. */
+      404: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: 'dlq_replay_not_found';
+          });
+        };
+      };
+      405: components['responses']['MethodNotAllowed'];
+      /** `idempotency_key_reused` or `dlq_replay_not_running`. */
+      409: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': (components['schemas']['Error'] & {
+            code: ('idempotency_key_reused' | 'dlq_replay_not_running');
+          });
+        };
+      };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
+   * Events as they arrived, newest first.
+   *
+   * Caller: An admin.
+   */
+  adminListEvents: {
+    parameters: {
+      query?: {
+        subject?: string;
+        correlation_id?: string;
+        /** Received then or later. */
+        from?: string;
+        /** Received earlier. */
+        to?: string;
+        /** Most items of one page. */
+        limit?: number;
+        /** `next_cursor` of the page before. */
+        cursor?: string;
+      };
+      header?: {
+        /** Ties this request to others; made by the server when absent or unfit. */
+        'X-Correlation-Id'?: string;
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** A page. */
+      200: {
+        headers: {
+          'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
+          'RateLimit-Limit'?: components['headers']['RateLimit-Limit'];
+          'RateLimit-Remaining'?: components['headers']['RateLimit-Remaining'];
+          'RateLimit-Reset'?: components['headers']['RateLimit-Reset'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['LoggedEventPage'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      401: components['responses']['Unauthorized'];
+      403: components['responses']['AdminRequired'];
+      405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
+      500: components['responses']['InternalError'];
+      503: components['responses']['ServiceUnavailable'];
+    };
+  };
+  /**
    * Answers at once when there is something, else when the hold ends, with empty lists. `running` names the tasks that the agent is working on: the call is their heartbeat. A task of the node that is neither finished nor named is offered again.
    *
    * Caller: The agent of the node in the path.
@@ -2383,15 +3265,167 @@ export interface components {
       items: components['schemas']['AuditLog'][];
       next_cursor: (string | null);
     };
+    DeadLetter: {
+      id: string;
+      state: ('open' | 'replayed' | 'discarded');
+      /** It was replayed and its consumer has the effect. */
+      resolved: boolean;
+      consumer: string;
+      consumer_group: string;
+      subject: string;
+      event_id: (string | null);
+      correlation_id: (string | null);
+      /** Of its newest arrival, as the fields below. */
+      reason: ('not_json' | 'unknown_type' | 'unsupported_version' | 'schema_violation' | 'rejected' | 'exhausted' | 'crashed');
+      error_code: (string | null);
+      detail: (string | null);
+      deliveries: number;
+      /** RFC 3339 instant in UTC. */
+      first_at: string;
+      /** RFC 3339 instant in UTC. */
+      last_at: string;
+      /** How often it came to the DLQ. */
+      arrivals: number;
+      /** How often it was sent again. */
+      replays: number;
+      discard_reason: (string | null);
+      /** RFC 3339 instant in UTC. */
+      updated_at: string;
+    };
+    DeadLetterDetail: {
+      id: string;
+      state: ('open' | 'replayed' | 'discarded');
+      /** It was replayed and its consumer has the effect. */
+      resolved: boolean;
+      consumer: string;
+      consumer_group: string;
+      subject: string;
+      event_id: (string | null);
+      correlation_id: (string | null);
+      /** Of its newest arrival, as the fields below. */
+      reason: ('not_json' | 'unknown_type' | 'unsupported_version' | 'schema_violation' | 'rejected' | 'exhausted' | 'crashed');
+      error_code: (string | null);
+      detail: (string | null);
+      deliveries: number;
+      /** RFC 3339 instant in UTC. */
+      first_at: string;
+      /** RFC 3339 instant in UTC. */
+      last_at: string;
+      /** How often it came to the DLQ. */
+      arrivals: number;
+      /** How often it was sent again. */
+      replays: number;
+      discard_reason: (string | null);
+      /** RFC 3339 instant in UTC. */
+      updated_at: string;
+      message_key: string;
+      /** Where the consumer read it; `stream_seq` is its place there. */
+      stream: string;
+      stream_seq: number;
+      dlq_seq: number;
+      /** As the message in the DLQ carries them. */
+      headers: { [key: string]: string };
+      /** Its arrivals, oldest first. */
+      history: {
+        dlq_seq: number;
+        /** RFC 3339 instant in UTC. */
+        arrived_at: string;
+        reason: ('not_json' | 'unknown_type' | 'unsupported_version' | 'schema_violation' | 'rejected' | 'exhausted' | 'crashed');
+        error_code: (string | null);
+        detail: (string | null);
+        deliveries: number;
+      }[];
+      /** The message without secrets; null when it is no JSON object. */
+      body: ({ [key: string]: unknown } | null);
+      body_bytes: number;
+    };
+    DeadLetterOrder: {
+      /** Why; kept in the audit log. Not for personal data. */
+      reason: string;
+    };
+    DeadLetterPage: {
+      items: components['schemas']['DeadLetter'][];
+      next_cursor: (string | null);
+    };
+    DlqReplay: {
+      id: string;
+      state: ('running' | 'completed' | 'cancelled');
+      filter: {
+        dead_letter_id?: string;
+        /** `open` when left out; `replayed`: sent before, without an effect until now. */
+        state?: ('open' | 'replayed');
+        subject?: string;
+        /** Name of the durable consumer. */
+        consumer?: string;
+        reason?: ('not_json' | 'unknown_type' | 'unsupported_version' | 'schema_violation' | 'rejected' | 'exhausted' | 'crashed');
+        /** Only letters whose newest arrival was earlier. */
+        arrived_before?: string;
+      };
+      dry_run: boolean;
+      /** Letters that the filter met when it began. */
+      matched: number;
+      replayed: number;
+      /** Letters that somebody else had dealt with when their turn came. */
+      skipped: number;
+      /** What it waits for; null when it has ended. */
+      waiting_on: (string | null);
+      reason: string;
+      requested_by: string;
+      correlation_id: string;
+      /** RFC 3339 instant in UTC. */
+      created_at: string;
+      finished_at: (string | null);
+    };
+    DlqReplayCancel: {
+      /** Why; kept in the audit log. Not for personal data. */
+      reason: string;
+    };
+    DlqReplayCreate: {
+      filter?: {
+        /** `open` when left out; `replayed`: sent before, without an effect until now. */
+        state?: ('open' | 'replayed');
+        subject?: string;
+        /** Name of the durable consumer. */
+        consumer?: string;
+        reason?: ('not_json' | 'unknown_type' | 'unsupported_version' | 'schema_violation' | 'rejected' | 'exhausted' | 'crashed');
+        /** Only letters whose newest arrival was earlier. */
+        arrived_before?: string;
+      };
+      dry_run?: boolean;
+      /** Why; kept in the audit log. Not for personal data. */
+      reason: string;
+    };
+    DlqReplayPage: {
+      items: components['schemas']['DlqReplay'][];
+      next_cursor: (string | null);
+    };
     /** Every error answer. `code` is a catalogue code. */
     Error: {
-      code: ('token_missing' | 'token_invalid' | 'token_expired' | 'token_scope_invalid' | 'insufficient_permissions' | 'admin_required' | 'ownership_required' | 'validation_error' | 'invalid_request' | 'allocation_not_found' | 'allocation_not_active' | 'allocation_already_releasing' | 'allocation_concurrency_limit' | 'insufficient_balance' | 'sku_unavailable' | 'node_not_found' | 'node_offline' | 'node_in_use' | 'node_already_exists' | 'user_not_found' | 'user_already_exists' | 'stripe_signature_invalid' | 'refund_window_exceeded' | 'storage_object_not_found' | 'storage_path_traversal' | 'storage_already_exists' | 'storage_quota_exceeded' | 'sku_not_found' | 'rate_limit_exceeded' | 'internal_error' | 'upstream_error' | 'service_unavailable' | 'idempotency_key_reused' | 'project_not_found' | 'project_already_exists' | 'ssh_key_not_found' | 'ssh_key_already_exists' | 'operation_not_found' | 'policy_not_found' | 'node_task_not_found' | 'node_task_fenced');
+      code: ('token_missing' | 'token_invalid' | 'token_expired' | 'token_scope_invalid' | 'insufficient_permissions' | 'admin_required' | 'ownership_required' | 'validation_error' | 'invalid_request' | 'allocation_not_found' | 'allocation_not_active' | 'allocation_already_releasing' | 'allocation_concurrency_limit' | 'insufficient_balance' | 'sku_unavailable' | 'node_not_found' | 'node_offline' | 'node_in_use' | 'node_already_exists' | 'user_not_found' | 'user_already_exists' | 'stripe_signature_invalid' | 'refund_window_exceeded' | 'storage_object_not_found' | 'storage_path_traversal' | 'storage_already_exists' | 'storage_quota_exceeded' | 'sku_not_found' | 'rate_limit_exceeded' | 'internal_error' | 'upstream_error' | 'service_unavailable' | 'idempotency_key_reused' | 'project_not_found' | 'project_already_exists' | 'ssh_key_not_found' | 'ssh_key_already_exists' | 'operation_not_found' | 'policy_not_found' | 'notification_not_found' | 'dead_letter_not_found' | 'dead_letter_not_open' | 'dead_letter_not_replayable' | 'dlq_replay_not_found' | 'dlq_replay_not_running' | 'node_task_not_found' | 'node_task_fenced');
       message: string;
       correlation_id: string;
       details?: { [key: string]: unknown };
     };
     Health: {
       status: 'ok';
+    };
+    LoggedEvent: {
+      event_id: string;
+      event_type: string;
+      version: string;
+      correlation_id: string;
+      /** RFC 3339 instant in UTC. */
+      occurred_at: string;
+      /** RFC 3339 instant in UTC. */
+      received_at: string;
+      stream: string;
+      stream_seq: number;
+      /** Without secrets. */
+      payload: { [key: string]: unknown };
+    };
+    LoggedEventPage: {
+      items: components['schemas']['LoggedEvent'][];
+      next_cursor: (string | null);
     };
     Money: {
       /** Amount in minor units (cents). */
@@ -2576,9 +3610,31 @@ export interface components {
       gpu_pci_addresses?: string[];
       reason: string;
     };
+    Notification: {
+      id: string;
+      occurred_at: string;
+      severity: ('info' | 'warning' | 'error');
+      type: ('low_balance_warning' | 'balance_depleted' | 'info');
+      title: string;
+      message: string;
+      action_url: (string | null);
+      audience: ('user' | 'operators');
+      /** When the caller read it. */
+      read_at: (string | null);
+    };
+    NotificationPage: {
+      items: components['schemas']['Notification'][];
+      next_cursor: (string | null);
+    };
+    NotificationsMarked: {
+      marked: number;
+    };
+    NotificationsRead: {
+      through_id: string;
+    };
     Operation: {
       id: string;
-      kind: ('allocation.create' | 'allocation.release' | 'allocation.force_release');
+      kind: ('allocation.create' | 'allocation.release' | 'allocation.force_release' | 'dlq_replay.create' | 'dlq_replay.cancel');
       /** `open` is undecided; `accepted` and `refused` are final. */
       state: ('open' | 'accepted' | 'refused');
       /** The entity that it creates or commands. */
@@ -2602,7 +3658,7 @@ export interface components {
       };
     };
     Policy: {
-      key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'node.offline_after_seconds');
+      key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'notification.max_connections_per_user' | 'notification.retention_days' | 'event.log_retention_days' | 'event.memory_days' | 'node.offline_after_seconds');
       type: ('int' | 'bool' | 'string');
       value: (number | boolean | string);
       default: (number | boolean | string);

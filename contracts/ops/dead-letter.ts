@@ -39,3 +39,6 @@ export const deadLetterHeaders = {
 
 /** Header of a replayed message: which replay of this letter it is, from 1. */
 export const replayHeader = 'Gpuaas-Replay';
+
+/** Group of a message in the DLQ that none of our consumers sent there: nobody can get it again. */
+export const strangersGroup = 'unknown';

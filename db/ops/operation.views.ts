@@ -1,6 +1,14 @@
 import { errorCatalogue } from '../../contracts/errors.ts';
-import type { OperationView } from '../../contracts/ops/operation.api.ts';
+import type { OperationKind, OperationView } from '../../contracts/ops/operation.api.ts';
 import type { OperationRow } from './operation.store.ts';
+
+const entityPaths: Readonly<Record<OperationKind, string>> = {
+  'allocation.create': '/api/v1/allocations',
+  'allocation.release': '/api/v1/allocations',
+  'allocation.force_release': '/api/v1/allocations',
+  'dlq_replay.create': '/api/v1/admin/dlq-replays',
+  'dlq_replay.cancel': '/api/v1/admin/dlq-replays',
+};
 
 /** The public view of an operation. */
 export function operationView(row: OperationRow): OperationView {
@@ -10,7 +18,7 @@ export function operationView(row: OperationRow): OperationView {
     kind: row.kind,
     state: row.state,
     entity_id: row.entityId,
-    entity_url: `/api/v1/allocations/${row.entityId}`,
+    entity_url: `${entityPaths[row.kind]}/${row.entityId}`,
     error:
       outcome?.kind === 'refused'
         ? {

@@ -14,6 +14,7 @@ import { createNotifier } from '../../db/ops/notification.store.ts';
 import { REALM } from '../../workers/local/issuer/realm.ts';
 import { field, startTimeoutMs, type ApiAnswer, type ApiHarness, type DevUser } from '../harness/api.ts';
 import { startLab, subjectOf, type Lab } from '../harness/lab.ts';
+import { plantLetters } from '../ops/letters.ts';
 
 /** `allowed`, the status of a refusal, or what else came. */
 type Outcome = 401 | 403 | 404 | string;
@@ -35,6 +36,8 @@ const sku = 'authz';
 let lab: Lab;
 let h: ApiHarness;
 const ids: Record<string, string> = {};
+/** Lets replays end that were kept from it. */
+const held: (() => void)[] = [];
 const secrets: Record<string, string> = {};
 
 beforeAll(async () => {
@@ -47,13 +50,30 @@ beforeAll(async () => {
     ids[name] = String(field(made, 'id'));
     secrets[name] = String(field(made, 'agent_secret'));
   }
+  ids['replay'] = await runningReplay();
 }, startTimeoutMs);
-afterAll(() => lab?.stop(), startTimeoutMs);
+afterAll(() => {
+  for (const letGo of held) letGo();
+  return lab?.stop();
+}, startTimeoutMs);
 
 /** Nobody listens here. */
 const notifier = createNotifier(() => Promise.resolve());
 
 type Ids = Readonly<Record<string, string>>;
+
+/** A replay that does not end by itself before it is cancelled. */
+async function runningReplay(): Promise<string> {
+  const id = randomUUID();
+  const end = { activity: 'transitionDlqReplay', label: 'finished' } as const;
+  held.push(lab.faults.hold(id, end).letGo);
+  await h.db.q.execute(sql`
+    insert into dlq_replays (id, state, version, filter, dry_run, through_seq, after_seq, matched, replayed, skipped,
+      requested_by, requested_role, reason, create_operation_id, correlation_id, created_at, state_since)
+    values (${id}::uuid, 'running', 1, '{"subject":"none"}', false, 0, 0, 0, 0, 0, ${subjectOf('dev-admin')}::uuid, 'admin', 'r',
+      ${randomUUID()}::uuid, 'c', gpuaas_now(), gpuaas_now())`);
+  return id;
+}
 
 /** Fresh objects of a person for each call, so that no call changes what the next one finds. */
 async function freshIds(as: DevUser, state: 'active' | 'released' = 'released'): Promise<Ids> {
@@ -92,6 +112,8 @@ async function freshIds(as: DevUser, state: 'active' | 'released' = 'released'):
   } as const;
   await h.db.tx((tx) => notifier.notify(tx, [{ ...told, recipient: by, eventId, occurredAt: new Date() }]));
   return {
+    dead_letter_id: (await plantLetters(h.db, 'trial.authz', 1))[0] ?? '',
+    dlq_replay_id: ids['replay'] ?? '',
     notification_id: uuid5('notification', eventId, by),
     project_id: projectId,
     allocation_id: allocationId,
@@ -126,6 +148,10 @@ const bodies: Readonly<Record<string, (at: Ids) => unknown>> = {
   createAllocation: (at) => ({ project_id: at['project_id'], sku }),
   refreshToken: async () => ({ refresh_token: await refreshTokenOf('solo-user') }),
   adminForceReleaseAllocation: () => ({ reason: 'test' }),
+  adminReplayDeadLetter: () => ({ reason: 'test' }),
+  adminDiscardDeadLetter: () => ({ reason: 'test' }),
+  adminCreateDlqReplay: () => ({ filter: { subject: 'none' }, dry_run: true, reason: 'test' }),
+  adminCancelDlqReplay: () => ({ reason: 'test' }),
   adminRegisterNode: () => ({ name: `n-${randomUUID()}`, sku: 'h100-8x', ssh_host: 'localhost' }),
   readAllNotifications: (at) => ({ through_id: at['notification_id'] }),
   adminSetPolicy: () => ({ value: false }),

@@ -6,6 +6,7 @@ import { policies, policyKeys } from '../../contracts/policies.ts';
 import { seed, seedCatalogue } from '../../db/seed.ts';
 import { field, startApiHarness, startTimeoutMs, type ApiAnswer, type ApiHarness } from '../harness/api.ts';
 import { subjectOf } from '../harness/lab.ts';
+import { plantLetters } from '../ops/letters.ts';
 
 let h: ApiHarness;
 beforeAll(async () => {
@@ -265,6 +266,16 @@ describe('every privileged mutation', () => {
       target: 'key',
     },
     'allocation.force_release': 'by its lifecycle',
+    'dead_letter.replay': 'by its lifecycle',
+    'dlq_replay.create': 'by its lifecycle',
+    'dlq_replay.cancel': 'by its lifecycle',
+    'dead_letter.discard': {
+      call: async () => {
+        const [id] = await plantLetters(h.db, 'trial.operators', 1);
+        return admin('POST', `/api/v1/admin/dead-letters/${id}/discard`, { body: { reason: 'test' } });
+      },
+      target: 'id',
+    },
   };
   const audited = endpoints.filter((one) => one.audit !== undefined);
   const newest = async (action: string): Promise<AuditRow | undefined> =>

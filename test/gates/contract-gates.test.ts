@@ -283,6 +283,20 @@ describe('annotations', () => {
     expect([...annotations(`## 0.2.0\n* ${line}`)]).toEqual([['GET /a', [`* ${line}`]]]);
   });
 
+  it.each([
+    ['kind', 'operation/kind', []],
+    ['the code of an error', 'error/anyOf[#/components/schemas/Error]/code', []],
+    [
+      'a state',
+      'items/items/state',
+      ['added the new `x` enum value to the `items/items/state` response property'],
+    ],
+  ])('a new word of %s', (_, place, refused) => {
+    const text = `added the new \`x\` enum value to the \`${place}\` response property`;
+    const change = { id: 'response-property-enum-value-added', text, level: 3 };
+    expect(unexplained([change], '', '').map((one) => one.text)).toEqual(refused);
+  });
+
   it('a change of no operation is the document', () => {
     const change = { id: 'x', text: 't', level: 3 };
     expect(unexplained([change], '', '## 1\nbreaking: DOCUMENT: why')).toEqual([]);

@@ -11,7 +11,7 @@ import { quietRuntime, replay } from './replayer.ts';
 
 const bundleMs = 60_000;
 const runMs = 240_000;
-const kept = keptHistories();
+const kept = keptHistories('allocation');
 const checkouts: ChangedCheckout[] = [];
 let unpatched: { readonly root: string; readonly bundle: WorkflowBundle };
 let patched: typeof unpatched;

@@ -6,22 +6,23 @@ import { fileURLToPath } from 'node:url';
 /** sha256 of every kept history: what makes a changed or a missing one visible. */
 export const digestFile = fileURLToPath(new URL('./digests.json', import.meta.url));
 
-export const historyFolder = fileURLToPath(new URL('./allocation/', import.meta.url));
+/** Where the histories of a lifecycle are. */
+export const historyFolder = (stem: string): string => fileURLToPath(new URL(`./${stem}/`, import.meta.url));
 
 /** A history as the engine's own tools write it. */
 export type HistoryJson = Readonly<Record<string, unknown>>;
 
-/** Every kept history, oldest version first. */
-export function keptHistories(): {
+/** Every kept history of a lifecycle, oldest version first. */
+export function keptHistories(stem: string): {
   readonly name: string;
   readonly text: string;
   readonly history: HistoryJson;
 }[] {
-  return readdirSync(historyFolder)
+  return readdirSync(historyFolder(stem))
     .filter((name) => name.endsWith('.json'))
     .sort()
     .map((name) => {
-      const text = readFileSync(path.join(historyFolder, name), 'utf8');
+      const text = readFileSync(path.join(historyFolder(stem), name), 'utf8');
       return { name, text, history: JSON.parse(text) as HistoryJson };
     });
 }

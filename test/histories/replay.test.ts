@@ -6,9 +6,15 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { buildWorkflowBundle } from '../../workers/bundle.ts';
 import { digestFile, keptHistories, readableText, secretsIn } from './history.ts';
 import { quietRuntime, replay } from './replayer.ts';
+import { lifecycles } from '../../contracts/lifecycles.ts';
+import { continuedReplayScenarios, replayScenarios } from './dlq-replay.scenarios.ts';
 import { continuedScenarios, scenarios } from './scenarios.ts';
 
-const kept = keptHistories();
+const wanted: Readonly<Record<string, object>> = {
+  allocation: { ...scenarios, ...continuedScenarios },
+  'dlq-replay': { ...replayScenarios, ...continuedReplayScenarios },
+};
+const kept = lifecycles.flatMap(({ stem }) => keptHistories(stem));
 const bundleMs = 60_000;
 let current: WorkflowBundle;
 
@@ -18,9 +24,9 @@ beforeAll(async () => {
 }, bundleMs);
 
 describe('kept histories', () => {
-  it('are there for every scenario', () => {
-    const names = new Set(kept.map(({ name }) => name.replace(/\.v\d+\.json$/, '')));
-    expect([...names].sort()).toEqual(Object.keys({ ...scenarios, ...continuedScenarios }).sort());
+  it.each(lifecycles)('of $stem are there for every scenario', ({ stem }) => {
+    const names = new Set(keptHistories(stem).map(({ name }) => name.replace(/\.v\d+\.json$/, '')));
+    expect([...names].sort()).toEqual(Object.keys(wanted[stem] ?? {}).sort());
   });
 
   it('are never changed and never go: a new recording gets a new name', () => {

@@ -4,7 +4,7 @@
  * belongs into the schema file, which others may import. boundaries.test.ts plants an offence for every rule below.
  */
 /** Stems of contracts/lifecycles.ts; registry.test.ts holds the two together. */
-const lifecycleStems = ['allocation'];
+const lifecycleStems = ['allocation', 'dlq-replay'];
 const domain = '(allocations|nodes|storage|apps|artifacts|billing|payments|identity|terminal|ops)';
 /** Where adapters are built and put together; everything else gets them through parameters. */
 const apiRoots = '^api/(main|app|compose|server|deps)\\.ts$';
@@ -52,7 +52,7 @@ const workflows = [
     [
       '^workflows/',
       `^contracts/${domain}/[a-z0-9-]+\\.(lifecycle|messages|guards|activities|waits|tasks)\\.ts$`,
-      '^contracts/(ids|errors|queues)\\.ts$',
+      '^contracts/(ids|errors|queues|trace)\\.ts$',
       ...npm('@temporalio/workflow', '@temporalio/common'),
     ],
   ),
@@ -96,8 +96,9 @@ const activities = [
       pathNot: [
         '^activities/platform/',
         apiRoots,
-        '^workers/(main|compose)\\.ts$',
+        '^workers/(main|worker|compose)\\.ts$',
         '^workers/(relay|local)/',
+        '^workers/consumers/[a-z0-9-]+\\.ts$',
         '^test/',
       ],
     },
@@ -110,7 +111,11 @@ const db = [
     'db-is-drizzle-only',
     'a store imports contracts, db, drizzle and the driver',
     { path: '^db/', pathNot: '^db/drizzle\\.config\\.ts$' },
-    ['^contracts/(?!codegen/|generated/)', '^db/', ...npm('drizzle-orm', 'pg', '@types/pg')],
+    [
+      '^contracts/(?!codegen/|generated/)',
+      '^db/',
+      ...npm('drizzle-orm', 'pg', '@types/pg', '@opentelemetry/api'),
+    ],
   ),
 ];
 
@@ -139,9 +144,10 @@ const workers = [
   only(
     'consumers-are-thin',
     'a consumer or reconciler parses, calls one store or sends one command (decision 0005)',
-    { path: '^workers/(consumers|reconcilers)/' },
+    { path: `^workers/(reconcilers/|consumers/${domain}/)` },
     [
-      '^workers/$1/',
+      '^workers/$1',
+      '^workers/consumers/subscription\\.ts$',
       '^contracts/(?!codegen/|generated/)',
       '^db/',
       `^api/${domain}/[a-z0-9-]+\\.commands\\.ts$`,

@@ -30,7 +30,7 @@ describe('the workflow bundle', () => {
     const ours = modulesOf(code).filter((module) => !module.includes('node_modules'));
     expect(ours.length).toBeGreaterThan(3);
     const allowed =
-      /\/(workflows\/.*|contracts\/([a-z]+\/[a-z-]+\.(lifecycle|messages|guards|activities|waits|tasks)|ids|errors|queues))\.ts$/;
+      /\/(workflows\/.*|contracts\/([a-z]+\/[a-z-]+\.(lifecycle|messages|guards|activities|waits|tasks)|ids|errors|queues|trace))\.ts$/;
     expect(ours.filter((module) => module.endsWith('.ts') && !allowed.test(module))).toEqual([]);
   });
 });

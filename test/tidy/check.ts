@@ -66,6 +66,11 @@ const gates: readonly Gate[] = [
     script: 'node_modules/knip/bin/knip.js',
     args: ['--no-progress', '--no-config-hints'],
   },
+  {
+    name: 'unit-tests',
+    script: 'node_modules/vitest/vitest.mjs',
+    args: ['run', '--config', 'test/vitest.config.ts', '--project', 'own', 'test/unit/'],
+  },
   ...contractGates,
 ];
 

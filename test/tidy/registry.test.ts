@@ -4,18 +4,30 @@ import { getTableName, isTable } from 'drizzle-orm';
 import { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
 import { allocationChannels } from '../../contracts/allocations/allocation.events.ts';
-import { allocationWorkflowId, asId, type AllocationId } from '../../contracts/ids.ts';
+import {
+  allocationWorkflowId,
+  asId,
+  dlqReplayWorkflowId,
+  type AllocationId,
+  type DlqReplayId,
+} from '../../contracts/ids.ts';
 import { lifecycles } from '../../contracts/lifecycles.ts';
+import type { TaskQueue } from '../../contracts/queues.ts';
 import { openDatabase } from '../../db/client.ts';
 import { createPolicyReader } from '../../db/ops/policy.store.ts';
 import * as schema from '../../db/schema.ts';
-import { provisioningActivities } from '../../workers/compose.ts';
+import { opsActivities, provisioningActivities } from '../../workers/compose.ts';
 import * as workflows from '../../workflows/index.ts';
 import { filesBelow, root } from './tree.ts';
 
-const channels = [...allocationChannels];
+/** Channels of the domains that have a lifecycle. */
+const channelsOf: Readonly<Record<string, readonly { readonly subject: string }[]>> = {
+  allocations: allocationChannels,
+  ops: [],
+};
 const workflowIds: Readonly<Record<string, (id: string) => string>> = {
   allocation: (id) => allocationWorkflowId(asId<AllocationId>(id)),
+  'dlq-replay': (id) => dlqReplayWorkflowId(asId<DlqReplayId>(id)),
 };
 /** Suffixes that a stem may have, by folder; a file with another one belongs to no rule. */
 const suffixes: Readonly<Record<string, readonly string[]>> = {
@@ -41,12 +53,17 @@ const textOf = (file: string): string => readFileSync(path.join(root, file), 'ut
 const docstringOf = (file: string): string =>
   (/^\/\*\*([\s\S]*?)\*\//.exec(textOf(file))?.[1] ?? '').replaceAll(/^ \* ?/gm, '').trim();
 
-/** Names of the activities that the worker really registers; nothing is connected. */
-async function registeredActivities(): Promise<readonly string[]> {
+/** Names of the activities that the worker of a queue really registers; nothing is connected. */
+async function registeredActivities(queue: TaskQueue): Promise<readonly string[]> {
   const db = openDatabase({ url: 'postgres://nobody@127.0.0.1:9/none', applicationName: 'registry-test' });
   const redis = new Redis({ lazyConnect: true });
+  const nobody = (): Promise<never> => Promise.reject(new Error('nothing is connected'));
   try {
-    return Object.keys(provisioningActivities({ db, redis, policies: createPolicyReader(db.q) }));
+    const activities: Record<TaskQueue, object> = {
+      provisioning: provisioningActivities({ db, redis, policies: createPolicyReader(db.q) }),
+      ops: opsActivities({ db, replays: { publish: nobody, newestOn: nobody } }),
+    };
+    return Object.keys(activities[queue]);
   } finally {
     redis.disconnect();
     await db.close();
@@ -84,11 +101,15 @@ describe.each(lifecycles)('lifecycle $stem', (row) => {
   });
 
   it('publishes on declared channels only, and every channel of its domain is its', () => {
-    expect([...row.subjects].sort()).toEqual(channels.map(({ subject }) => subject as string).sort());
+    const channels = channelsOf[row.domain] ?? [];
+    expect([...row.subjects].sort()).toEqual(channels.map(({ subject }) => subject).sort());
   });
 
-  it('names exactly the activities that its worker registers', async () => {
-    expect([...row.activities].sort()).toEqual([...(await registeredActivities())].sort());
+  it('names exactly the activities that the worker of its queue registers, with those it shares the queue with', async () => {
+    const named = lifecycles
+      .filter((one) => one.taskQueue === row.taskQueue)
+      .flatMap((one) => one.activities);
+    expect([...named].sort()).toEqual([...(await registeredActivities(row.taskQueue))].sort());
   });
 
   it('lets every state be reached and every named state exist', () => {
