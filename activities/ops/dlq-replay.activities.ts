@@ -10,6 +10,7 @@ import type {
   DlqReplayLocalActivities,
   DlqReplayOrder,
 } from '../../contracts/ops/dlq-replay.activities.ts';
+import { isTerminalDlqReplayState } from '../../contracts/ops/dlq-replay.lifecycle.ts';
 import { cancelRefusal } from '../../contracts/ops/dlq-replay.guards.ts';
 import {
   dlqPageLetters,
@@ -157,19 +158,20 @@ async function publishPage(
   { db, replays }: DlqReplayDeps,
   { replayId, letters }: { readonly replayId: DlqReplayId; readonly letters: readonly DlqPageLetter[] },
 ): Promise<{ afterSeq: number }> {
-  const context = Context.current();
-  let { afterSeq } = await rowOf(db, replayId);
+  const { cancellationSignal, heartbeat } = Context.current();
   let first = true;
   for (const letter of letters) {
+    // Another attempt, or another run, may be at work since this one began; what has ended sends nothing any more.
+    const { state, afterSeq } = await rowOf(db, replayId);
+    if (cancellationSignal.aborted || isTerminalDlqReplayState(state)) break;
     if (letter.seq <= afterSeq) continue;
-    if (context.cancellationSignal.aborted) break;
     const row = await findDeadLetter(db.q, letter.id);
     const sent = row !== undefined && (await send(replays, row, letter, first));
     await db.tx((tx) => noteLetter(tx, replayId, letter, sent));
-    afterSeq = letter.seq;
     first = false;
-    context.heartbeat(afterSeq);
+    heartbeat(letter.seq);
   }
+  const { afterSeq } = await rowOf(db, replayId);
   return { afterSeq };
 }
 

@@ -1,6 +1,9 @@
 """What the fuzzer must know about the API and no schema can say. Loaded by schemathesis.toml."""
 
+import itertools
+import json
 import os
+import urllib.request
 import uuid
 
 import schemathesis
@@ -13,6 +16,42 @@ HARMLESS_POLICY = "billing.window_seconds"
 def _fact(name):
     with open(os.path.join(os.environ["FUZZ_FACTS"], f"{name}.dict"), encoding="utf-8") as lines:
         return lines.readline().strip().strip('"')
+
+
+def _facts(name):
+    with open(os.path.join(os.environ["FUZZ_FACTS"], f"{name}.dict"), encoding="utf-8") as lines:
+        return [line.strip().strip('"') for line in lines if line.strip()]
+
+
+_counters = {}
+
+
+def _next_fact(name):
+    """The values of a fact in turn."""
+    values = _counters.setdefault(name, itertools.cycle(_facts(name)))
+    return next(values)
+
+
+# A replay of all letters takes longer than a second; it is cancelled right after it began. Few: each sends all letters.
+REPLAYS_TO_CANCEL = 3
+_begun = itertools.count()
+
+
+def _running_replay(case, kwargs):
+    base = kwargs.get("base_url") or case.operation.base_url
+    request = urllib.request.Request(
+        f"{base}/api/v1/admin/dlq-replays",
+        data=json.dumps({"filter": {}, "dry_run": False, "reason": "fuzz"}).encode(),
+        headers={
+            "authorization": f"Bearer {os.environ['FUZZ_TOKEN']}",
+            "content-type": "application/json",
+            "x-idempotency-key": str(uuid.uuid4()),
+        },
+        method="POST",
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        begun = json.load(answer)
+    return begun.get("entity_id", begun["id"])
 
 
 def _own_node():
@@ -44,6 +83,11 @@ def before_call(context, case, kwargs):
     if operation == "releaseAllocation" and not _stays_foreign(path.get("allocation_id")):
         # One that no force-release of the run can end first.
         path["allocation_id"] = _fact("releasable")
+    if operation == "adminDiscardDeadLetter" and not _stays_foreign(path.get("dead_letter_id")):
+        path["dead_letter_id"] = _next_fact("discardable")
+    if operation == "adminCancelDlqReplay" and case.method.upper() == "POST" and not _stays_foreign(path.get("dlq_replay_id")):
+        if next(_begun) < REPLAYS_TO_CANCEL:
+            path["dlq_replay_id"] = _running_replay(case, kwargs)
     if operation == "waitForTasks" and case.method.upper() == "GET":
         query = case.query if isinstance(case.query, dict) else {}
         hold = query.get("hold_seconds")

@@ -10,6 +10,7 @@ import { loadKeys, signingKey } from '../../workers/local/issuer/keys.ts';
 import { DEV_ORG_ID, REALM } from '../../workers/local/issuer/realm.ts';
 import { startPlatform, type Platform } from '../../workers/local/platform.ts';
 import { waitUntil } from '../../workers/local/process.ts';
+import { makeLetters } from './letters.ts';
 
 const liveSku = 'h100-8x';
 const liveNodes = 4;
@@ -193,6 +194,7 @@ async function makeFacts(platform: Platform, admin: ApiClient, played: PlayedNod
     node: [played.id],
     task: await offeredTasks(platform, played),
     refresh_token: await refreshTokens(platform.issuerUrl),
+    ...(await makeLetters(platform, admin)),
   };
 }
 

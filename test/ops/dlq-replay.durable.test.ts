@@ -110,10 +110,31 @@ describe('a replay', () => {
     expect((await answer).status).toBe(200);
     const { replayed } = await untilReplay(lab, replayId, 'cancelled');
     expect(replayed).toBeLessThanOrEqual(dlqPageLetters);
-    const audited = await asAdmin(lab, 'GET', `audit-logs?target_id=${replayId}&action=dlq_replay.cancel`);
+    const audited = await asAdmin(lab, 'GET', `audit-logs?target_id=${replayId}`);
+    const by = { actor_user_id: subjectOf('dev-admin'), actor_role: 'admin', result: 'succeeded' };
     expect(field(audited, 'items')).toMatchObject([
-      { actor_user_id: subjectOf('dev-admin'), result: 'succeeded', details: { reason: 'enough' } },
+      { ...by, action: 'dlq_replay.cancel', details: { reason: 'enough' } },
+      { ...by, action: 'dlq_replay.create' },
     ]);
+    await assertReplays(lab, [{ replayId, subject, state: 'cancelled' }]);
+  });
+
+  it('takes over a cancellation that its lost run has not answered', async () => {
+    const subject = 'trial.cancelled_lost';
+    const key = randomUUID();
+    await plantLetters(lab.db, subject, 3);
+    const page = lab.faults.hold(replayIdOf(key), { activity: 'publishDlqPage' });
+    const replayId = await orderSurely(lab, subject, key);
+    await until('the page is under way', () => page.rule.struck());
+    const answer = cancelSurely(lab, replayId);
+    await untilCommanded(lab, replayId);
+    await runOf(replayId).terminate('lost');
+    expect((await answer).status).toBe(200);
+    await untilReplay(lab, replayId, 'cancelled');
+    page.letGo();
+    await page.rule.settled();
+    // Its page had been selected; what has ended sends nothing.
+    expect(await resentOn(lab.nc, subject)).toEqual([]);
     await assertReplays(lab, [{ replayId, subject, state: 'cancelled' }]);
   });
 
