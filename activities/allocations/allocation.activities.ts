@@ -2,7 +2,6 @@
  * The allocation's side effects. Every one is idempotent: an attempt that committed and was lost is found again by its
  * operation, by its timeline row or by its task row.
  */
-import { ApplicationFailure } from '@temporalio/common';
 import { CompleteAsyncError, activityInfo } from '@temporalio/activity';
 import type {
   AllocationLocalActivities,
@@ -34,11 +33,12 @@ import {
 } from '../../db/allocations/allocation.store.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import { allocationView } from '../../db/allocations/allocation.views.ts';
-import { sqlState, type Queryable, type Tx } from '../../db/client.ts';
+import type { Queryable, Tx } from '../../db/client.ts';
 import { admissionFacts, type AdmissionLimits } from '../../db/ops/admission.views.ts';
 import { commandOf, decideOperation, lockUndecided, openOperationsOf } from '../../db/ops/operation.store.ts';
 import type { OutboxEntry } from '../../db/outbox.ts';
 import { SecondWriterError } from '../../db/timeline.ts';
+import { defect, guarded as guardedBy } from '../failures.ts';
 import { requestedEvent, transitionEvents } from './allocation.outbox.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
 import { OutdatedTaskError, nodeTaskDispatcher } from './allocation.tasks.ts';
@@ -310,21 +310,5 @@ const taskBudgetsOf = ({
   taskRetryMilliseconds,
 });
 
-const defect = (message: string): ApplicationFailure =>
-  ApplicationFailure.create({ message, type: 'internal_error', nonRetryable: true });
-
-/**
- * A second writer is a defect that no retry mends; everything else is an outage that ends. Failures travel into the
- * engine's history, so a failed statement is told by its code: its text holds names and keys.
- */
-async function guarded<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof SecondWriterError || error instanceof OutdatedTaskError) throw defect(error.message);
-    if (error instanceof ApplicationFailure) throw error;
-    const state = sqlState(error);
-    const message = state === undefined ? 'the work failed' : `the work failed with ${state}`;
-    throw ApplicationFailure.create({ message, type: 'service_unavailable' });
-  }
-}
+const guarded = <T>(work: () => Promise<T>): Promise<T> =>
+  guardedBy(work, (error) => error instanceof OutdatedTaskError);

@@ -20,7 +20,7 @@ import {
 import { asId, type DlqReplayId } from '../../contracts/ids.ts';
 import { replaySubject } from '../../contracts/streams.ts';
 import { writeAudit } from '../../db/audit.ts';
-import { assertNoConnectionHeld, sqlState, type Database, type Tx } from '../../db/client.ts';
+import { assertNoConnectionHeld, type Database, type Tx } from '../../db/client.ts';
 import {
   findDeadLetter,
   letterTask,
@@ -39,7 +39,7 @@ import {
 } from '../../db/ops/dlq-replay.store.ts';
 import { dlqReplayView } from '../../db/ops/dlq-replay.views.ts';
 import { findOperation, openOperationsOf } from '../../db/ops/operation.store.ts';
-import { SecondWriterError } from '../../db/timeline.ts';
+import { defect, guarded } from '../failures.ts';
 import type { ReplayPort } from './dlq-replay.ports.ts';
 
 export interface DlqReplayDeps {
@@ -234,19 +234,3 @@ const snapshotOf = (row: DlqReplayRow): DlqReplaySnapshot => ({
   afterSeq: row.afterSeq,
   correlationId: row.correlationId,
 });
-
-const defect = (message: string): ApplicationFailure =>
-  ApplicationFailure.create({ message, type: 'internal_error', nonRetryable: true });
-
-/** Errors reach the engine's history: only what is sure to hold no data goes there. */
-async function guarded<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof ApplicationFailure) throw error;
-    if (error instanceof SecondWriterError) throw defect(error.message);
-    const state = sqlState(error);
-    const message = state === undefined ? 'the work failed' : `the work failed with ${state}`;
-    throw ApplicationFailure.create({ message, type: 'service_unavailable' });
-  }
-}

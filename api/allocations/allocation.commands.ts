@@ -1,15 +1,5 @@
 /** Starts and commands allocation runs, and says honestly what became of it when the engine does not answer. */
-import { createHash } from 'node:crypto';
-import {
-  ServiceError,
-  WithStartWorkflowOperation,
-  WorkflowExecutionAlreadyStartedError,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
-  isGrpcServiceError,
-  type Client,
-} from '@temporalio/client';
+import { WithStartWorkflowOperation, type Client } from '@temporalio/client';
 import { TypedSearchAttributes, defineSearchAttributeKey, type Workflow } from '@temporalio/common';
 import {
   allocationWorkflowType,
@@ -22,31 +12,10 @@ import {
 } from '../../contracts/allocations/allocation.messages.ts';
 import { allocationWorkflowId, type AllocationId } from '../../contracts/ids.ts';
 import { searchAttributes, taskQueues } from '../../contracts/queues.ts';
-import { channelOf } from '../../contracts/channels.ts';
 import { assertNoConnectionHeld } from '../../db/client.ts';
+import { answered, workflowTaskTimeout, type EngineAnswer } from '../engine.ts';
 
-/** How long a caller waits for the engine's answer before it gets 202 or 503. */
-const answerDeadlineMs = 5000;
-/** How long the check may take whether the engine has the run at all. */
-const describeDeadlineMs = 1000;
-/** A workflow task that was started on a worker that died is given to another after this. */
-const workflowTaskTimeout = '3 seconds';
-
-/** `pending`: the engine has it and will decide. `unknown`: nobody can say; the same key finds out. */
-export type CommandResult =
-  | { readonly kind: 'decided'; readonly outcome: OperationOutcome }
-  | { readonly kind: 'pending' }
-  | { readonly kind: 'closed' }
-  | { readonly kind: 'unknown'; readonly cause: unknown };
-
-/**
- * Never a caller's raw key: engines compare update ids of all callers, and their length is bounded. A command that an
- * event gives has the event's subject as route and an id of the event as key: that id is nobody else's, and is taken.
- */
-export const updateIdOf = (caller: string, route: string, key: string): string =>
-  channelOf(route) === undefined
-    ? createHash('sha256').update(`${caller}\n${route}\n${key}`).digest('base64url')
-    : key;
+export type CommandResult = EngineAnswer<OperationOutcome>;
 
 const keywords = {
   orgId: defineSearchAttributeKey(searchAttributes.orgId, 'KEYWORD'),
@@ -90,7 +59,7 @@ export async function admit(
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'REJECT_DUPLICATE',
   });
-  return answered(client, allocationId, () =>
+  return answered(client, allocationWorkflowId(allocationId), () =>
     client.workflow.executeUpdateWithStart<Workflow, OperationOutcome, []>(outcomeUpdate, {
       startWorkflowOperation,
       updateId,
@@ -107,7 +76,7 @@ export function command(
 ): Promise<CommandResult> {
   assertNoConnectionHeld('temporal');
   const handle = client.workflow.getHandle(allocationWorkflowId(allocationId));
-  return answered(client, allocationId, () =>
+  return answered(client, allocationWorkflowId(allocationId), () =>
     handle.executeUpdate<OperationOutcome, [ReleaseCommand]>(releaseUpdate, { args: [order], updateId }),
   );
 }
@@ -128,43 +97,11 @@ export function resumeAndCommand(
     workflowIdConflictPolicy: 'USE_EXISTING',
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
   });
-  return answered(client, allocationId, () =>
+  return answered(client, allocationWorkflowId(allocationId), () =>
     client.workflow.executeUpdateWithStart<Workflow, OperationOutcome, [ReleaseCommand]>(releaseUpdate, {
       startWorkflowOperation,
       updateId,
       args: [order],
     }),
   );
-}
-
-async function answered(
-  client: Client,
-  allocationId: AllocationId,
-  call: () => Promise<OperationOutcome>,
-): Promise<CommandResult> {
-  try {
-    return { kind: 'decided', outcome: await client.withDeadline(Date.now() + answerDeadlineMs, call) };
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) {
-      return { kind: 'closed' };
-    }
-    const mayBeUnderWay =
-      error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
-      error instanceof ServiceError ||
-      error instanceof WorkflowUpdateFailedError ||
-      isGrpcServiceError(error);
-    if (!mayBeUnderWay) throw error;
-    return (await hasOpenRun(client, allocationId)) ? { kind: 'pending' } : { kind: 'unknown', cause: error };
-  }
-}
-
-/** An engine that is down and one that is slow raise the same error: only a look can tell them apart. */
-async function hasOpenRun(client: Client, allocationId: AllocationId): Promise<boolean> {
-  try {
-    const handle = client.workflow.getHandle(allocationWorkflowId(allocationId));
-    const seen = await client.withDeadline(Date.now() + describeDeadlineMs, () => handle.describe());
-    return seen.status.name === 'RUNNING';
-  } catch {
-    return false;
-  }
 }

@@ -29,7 +29,6 @@ import type { Tx } from '../../db/client.ts';
 import {
   commandOf,
   decideOperation,
-  findOperation,
   lockUndecided,
   openAllocationOperation,
   openOperation,
@@ -41,7 +40,8 @@ import { canonicalHash } from '../middleware/canonical.ts';
 import type { ApiDeps } from '../deps.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
 import { route, type Answer, type Caller, type RequestContext, type Route } from '../route.ts';
-import { admit, command, resumeAndCommand, updateIdOf, type CommandResult } from './allocation.commands.ts';
+import { settle, updateIdOf } from '../engine.ts';
+import { admit, command, resumeAndCommand } from './allocation.commands.ts';
 import { explain } from './allocation.explain.ts';
 
 export function allocationRoutes(deps: ApiDeps): Route[] {
@@ -269,27 +269,6 @@ async function rowNow(deps: ApiDeps, id: string) {
 }
 
 const refused = (code: ErrorCode): OperationOutcome => ({ kind: 'refused', code });
-
-/** The operation's row decides what the caller hears; the engine's silence only decides between 202 and 503. */
-async function settle(
-  deps: ApiDeps,
-  operation: OperationRow,
-  result: CommandResult,
-  answer: (decided: OperationRow) => Answer,
-): Promise<Answer> {
-  const current = await findOperation(deps.db.q, operation.id);
-  if (current !== undefined && current.state !== 'open') return answer(current);
-  if (result.kind === 'pending') {
-    return {
-      status: 202,
-      body: operationView(operation),
-      headers: { location: `/api/v1/operations/${operation.id}` },
-    };
-  }
-  throw new CodedError('service_unavailable', {
-    cause: result.kind === 'unknown' ? result.cause : result.kind,
-  });
-}
 
 function refusalOf(operation: OperationRow): void {
   const { outcome } = operation;

@@ -23,17 +23,12 @@ import {
   type OpenedOperation,
   type OperationRow,
 } from '../../db/ops/operation.store.ts';
-import { operationView } from '../../db/ops/operation.views.ts';
 import type { ApiDeps } from '../deps.ts';
+import { settle, updateIdOf } from '../engine.ts';
 import { canonicalHash } from '../middleware/canonical.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
 import { route, type Answer, type RequestContext, type Route } from '../route.ts';
-import {
-  beginReplay,
-  cancelReplay,
-  replayUpdateIdOf,
-  type ReplayCommandResult,
-} from './dlq-replay.commands.ts';
+import { beginReplay, cancelReplay } from './dlq-replay.commands.ts';
 
 /** Replays of many dead letters, for admins. */
 export function dlqReplayRoutes(deps: ApiDeps): Route[] {
@@ -97,7 +92,7 @@ export async function orderReplay(
   });
   if (operation.state !== 'open') return createAnswer(operation);
   const input = { replayId, resume: false, operationId } as const;
-  const updateId = replayUpdateIdOf(...identity);
+  const updateId = updateIdOf(...identity);
   const result = await beginReplay(deps.temporal, input, operation.correlationId, updateId);
   return settle(deps, operation, result, createAnswer);
 }
@@ -131,7 +126,7 @@ async function cancel(deps: ApiDeps, request: RequestContext<typeof adminCancelD
   );
   if (operation.state !== 'open') return cancelAnswer(operation);
   const opened = { ...command, correlationId: operation.correlationId };
-  const result = await cancelReplay(deps.temporal, replayId, opened, replayUpdateIdOf(...identity));
+  const result = await cancelReplay(deps.temporal, replayId, opened, updateIdOf(...identity));
   return settle(deps, operation, result, cancelAnswer);
 }
 
@@ -158,23 +153,6 @@ async function openCancel(
     }
     return operation;
   });
-}
-
-/** The operation's row decides what the caller hears; the engine's silence only decides between 202 and 503. */
-async function settle(
-  deps: ApiDeps,
-  operation: OperationRow,
-  result: ReplayCommandResult,
-  answer: (decided: OperationRow) => Answer,
-): Promise<Answer> {
-  const current = await findOperation(deps.db.q, operation.id);
-  if (current !== undefined && current.state !== 'open') return answer(current);
-  if (result !== 'pending') throw new CodedError('service_unavailable', { cause: result });
-  return {
-    status: 202,
-    body: operationView(operation),
-    headers: { location: `/api/v1/operations/${operation.id}` },
-  };
 }
 
 const createAnswer = (operation: OperationRow): Answer => ({

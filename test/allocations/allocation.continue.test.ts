@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { updateIdOf } from '../../api/allocations/allocation.commands.ts';
+import { updateIdOf } from '../../api/engine.ts';
 import {
   releaseUpdate,
   type OperationOutcome,

@@ -78,6 +78,7 @@ const activities = [
     [
       '^contracts/(?!codegen/|generated/)',
       '^activities/$1/',
+      '^activities/failures\\.ts$',
       '^db/',
       ...npm('@temporalio/(activity|common)'),
     ],
@@ -151,6 +152,7 @@ const workers = [
       '^contracts/(?!codegen/|generated/)',
       '^db/',
       `^api/${domain}/[a-z0-9-]+\\.commands\\.ts$`,
+      '^api/engine\\.ts$',
       ...npm('@temporalio/(client|common)', 'pino', 'zod'),
     ],
   ),

@@ -4,7 +4,8 @@
  */
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
-import { cancelReplay, replayUpdateIdOf, startReplayIfMissing } from '../../api/ops/dlq-replay.commands.ts';
+import { updateIdOf } from '../../api/engine.ts';
+import { cancelReplay, startReplayIfMissing } from '../../api/ops/dlq-replay.commands.ts';
 import { asId, type DlqReplayId } from '../../contracts/ids.ts';
 import type { DlqReplayInput } from '../../contracts/ops/dlq-replay.messages.ts';
 import type { Database } from '../../db/client.ts';
@@ -75,7 +76,7 @@ async function deliverCancels({ db, client }: MissingReplaysDeps, ageSeconds: nu
       await decideDlqOperation(db.q, operation.id, { kind: 'refused', code }, null);
       continue;
     }
-    const updateId = replayUpdateIdOf(operation.caller, operation.route, operation.key);
+    const updateId = updateIdOf(operation.caller, operation.route, operation.key);
     await cancelReplay(client, replayId, cancelOf(operation.request), updateId);
   }
 }

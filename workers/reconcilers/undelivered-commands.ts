@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
-import { command, updateIdOf } from '../../api/allocations/allocation.commands.ts';
+import { command } from '../../api/allocations/allocation.commands.ts';
+import { updateIdOf } from '../../api/engine.ts';
 import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
 import { asId } from '../../contracts/ids.ts';
 import type { Database } from '../../db/client.ts';

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { isGrpcServiceError, ServiceError } from '@temporalio/client';
-import { command as commandRun, updateIdOf } from '../../../api/allocations/allocation.commands.ts';
+import { command as commandRun } from '../../../api/allocations/allocation.commands.ts';
+import { updateIdOf } from '../../../api/engine.ts';
 import {
   forceReleaseRequested,
   provisioningRequested,
