@@ -11,7 +11,6 @@ const notificationSchema = userNotificationPayload
   })
   .meta({ id: 'Notification' });
 
-
 /** What goes over Redis to the replicas that hold sockets of a recipient. */
 export const liveNotificationSchema = z.strictObject({
   recipient: z.uuid(),

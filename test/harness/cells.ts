@@ -6,7 +6,7 @@ import { until, type Lab } from './lab.ts';
 /** Cells at a time: more would only wait for the two cores. */
 const sideBySide = 32;
 /** A report, or the end of a process, that must be on its way already. */
-const reportMs = 10_000;
+const reportMs = 60_000;
 
 export interface Cell {
   readonly name: string;

@@ -154,6 +154,8 @@ interface OpenCall {
   readonly nth: number;
   readonly pid: number;
   readonly note: (what: string) => void;
+  /** Told what to do; one that is still held back has nothing to lose with its process, it comes again. */
+  ordered: boolean;
 }
 
 class Rule implements FaultRule {
@@ -273,8 +275,10 @@ export class FaultPlan {
     if (rule !== undefined && this.#dying.has(pid)) return new Promise<never>(() => undefined);
     const nth = rule?.enter() ?? 0;
     const note = this.#noter(call, callId, pid);
-    this.#calls.set(callId, { rule, nth, pid, note });
+    const open: OpenCall = { rule, nth, pid, note, ordered: false };
+    this.#calls.set(callId, open);
     const order = rule === undefined ? 'run' : await rule.behaviour.order(nth);
+    open.ordered = true;
     note(`ordered ${order}${rule === undefined ? '' : ` as call ${nth} of its fault`}`);
     return { order, callId };
   }
@@ -295,7 +299,7 @@ export class FaultPlan {
   /** One death must not take the fault of another cell with it: whoever has begun in that process comes to its point first. */
   async #nothingElseUnderWay(pid: number): Promise<void> {
     const another = (): boolean =>
-      [...this.#calls.values()].some((call) => call.pid === pid && call.rule !== undefined);
+      [...this.#calls.values()].some((call) => call.pid === pid && call.rule !== undefined && call.ordered);
     while (another()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
