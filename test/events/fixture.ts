@@ -73,6 +73,17 @@ export async function openWorld(name: string, duplicateWindowMs: number): Promis
   return { stack, db, nc, redis, duplicateWindowMs, env, close };
 }
 
+/** Waits until the server takes a message id for new that it was given before the call. */
+export async function windowPassed(world: World): Promise<void> {
+  const js = world.nc.jetstream();
+  const msgID = `probe-${performance.now()}`;
+  await js.publish('dlq.probe', '', { msgID });
+  await until(
+    'the duplicate window is over',
+    async () => !(await js.publish('dlq.probe', '', { msgID })).duplicate,
+  );
+}
+
 export interface LocalRelay {
   readonly relay: Relay;
   readonly sink: JetStreamSink;

@@ -7,6 +7,7 @@ import {
   spawnRelay,
   startRelay,
   until,
+  windowPassed,
   Writer,
   type RelayProcess,
   type World,
@@ -27,17 +28,6 @@ async function spawn(extra: Readonly<Record<string, string>> = {}): Promise<Rela
 async function messages(): Promise<number> {
   const jsm = await world.nc.jetstreamManager();
   return (await jsm.streams.info('PROVISIONING')).state.messages;
-}
-
-/** Waits until the server takes a message id for new that it was given before the call. */
-async function windowPassed(): Promise<void> {
-  const js = world.nc.jetstream();
-  const msgID = `probe-${performance.now()}`;
-  await js.publish('dlq.probe', '', { msgID });
-  await until(
-    'the duplicate window is over',
-    async () => !(await js.publish('dlq.probe', '', { msgID })).duplicate,
-  );
 }
 
 beforeAll(async () => {
@@ -72,7 +62,7 @@ describe('the relay, when things die', { timeout: 60_000 }, () => {
   it('finds in the stream what JetStream has forgotten, when a relay died before the mark', async () => {
     const writer = new Writer(world);
     await dieBeforeMark(world, writer);
-    await windowPassed();
+    await windowPassed(world);
     const { relay, stop } = await startRelay(world);
     try {
       expect(await writer.audit()).toEqual([]);
@@ -120,7 +110,7 @@ describe('the relay, when things die', { timeout: 60_000 }, () => {
     const heir = await spawn();
     await until('the heir is done', async () => (await writer.unmarked()) === 0);
     expect(await heir.metric('gpuaas_outbox_published_total')).toBeGreaterThan(0);
-    await windowPassed();
+    await windowPassed(world);
     paused.child.kill('SIGCONT');
     await until('it knows', async () => (await paused.metric('gpuaas_outbox_leases_lost_total')) === 8);
     await writer.commitEach(writer.aggregates(8), 2);

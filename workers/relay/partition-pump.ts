@@ -9,6 +9,8 @@ const firstBackoffMs = 100;
 const maxBackoffMs = 2000;
 /** Clocks of database and JetStream may differ by this much. */
 const clockSlackMs = 60_000;
+/** How far back the streams are searched for rows whose age nobody can tell. */
+const unknownAgeMs = 86_400_000;
 const heldMax = 1000;
 
 const backoffMs = (attempts: number): number =>
@@ -187,9 +189,12 @@ export class PartitionPump {
     const safeMs = duplicateWindowMs / 2;
     if (performance.now() - this.lastCleanAt < safeMs) return;
     const backlog = await waiting(db.q, this.lease.partition);
-    if (backlog === undefined || backlog.oldestAgeMs < safeMs) return;
+    if (backlog === undefined) return;
+    // A clock that was set back makes a row look unborn: its age is unknown, not small.
+    const ageMs = backlog.oldestAgeMs < 0 ? unknownAgeMs : backlog.oldestAgeMs;
+    if (ageMs < safeMs) return;
     let found = 0;
-    await sink.storedSince(backlog.subjects, backlog.oldestAgeMs + clockSlackMs, async (eventIds) => {
+    await sink.storedSince(backlog.subjects, ageMs + clockSlackMs, async (eventIds) => {
       found += await markPublishedEvents(db.q, this.lease, eventIds);
     });
     counters.recovered += found;
