@@ -5,7 +5,7 @@ import { until, type Lab } from './lab.ts';
 
 /** Cells at a time: more would only wait for the two cores. */
 const sideBySide = 32;
-/** A report, or the end of a process, that must be on its way already. */
+/** A report, or the end of a process. A death waits for every call of its process that is held back, and what holds it may be a whole life. */
 const reportMs = 60_000;
 
 export interface Cell {

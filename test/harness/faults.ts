@@ -154,8 +154,6 @@ interface OpenCall {
   readonly nth: number;
   readonly pid: number;
   readonly note: (what: string) => void;
-  /** Told what to do; one that is still held back has nothing to lose with its process, it comes again. */
-  ordered: boolean;
 }
 
 class Rule implements FaultRule {
@@ -275,10 +273,8 @@ export class FaultPlan {
     if (rule !== undefined && this.#dying.has(pid)) return new Promise<never>(() => undefined);
     const nth = rule?.enter() ?? 0;
     const note = this.#noter(call, callId, pid);
-    const open: OpenCall = { rule, nth, pid, note, ordered: false };
-    this.#calls.set(callId, open);
+    this.#calls.set(callId, { rule, nth, pid, note });
     const order = rule === undefined ? 'run' : await rule.behaviour.order(nth);
-    open.ordered = true;
     note(`ordered ${order}${rule === undefined ? '' : ` as call ${nth} of its fault`}`);
     return { order, callId };
   }
@@ -296,10 +292,11 @@ export class FaultPlan {
     this.#dying.add(call.pid);
   }
 
-  /** One death must not take the fault of another cell with it: whoever has begun in that process comes to its point first. */
+  /** One death must not take the fault of another cell with it: whoever has begun in that process, or is
+   * held back there, comes to its point first. */
   async #nothingElseUnderWay(pid: number): Promise<void> {
     const another = (): boolean =>
-      [...this.#calls.values()].some((call) => call.pid === pid && call.rule !== undefined && call.ordered);
+      [...this.#calls.values()].some((call) => call.pid === pid && call.rule !== undefined);
     while (another()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
