@@ -17,6 +17,8 @@ import { median, ratioOf, summarise } from './stats.ts';
 
 export interface BenchOptions {
   readonly quick: boolean;
+  /** Whether Postgres waits for the disk at every commit. */
+  readonly fsync: boolean;
   readonly repeats: number;
   /** Lifecycles in flight in the closed loop. */
   readonly concurrency: number;
@@ -47,10 +49,7 @@ interface Scene {
 }
 
 /** Runs the whole benchmark on a stack of its own. */
-export async function runBench(
-  context: RunContext,
-  options: BenchOptions,
-): Promise<{ report: BenchReport; stateDir: string }> {
+export async function runBench(context: RunContext, options: BenchOptions): Promise<BenchReport> {
   const sizes = options.quick ? quick : full;
   const machine = describeMachine(serverVersions());
   const warnings =
@@ -75,7 +74,12 @@ export async function runBench(
     quick: options.quick,
     machine,
     warnings: [...warnings, ...loadWarning(machine.cores)],
-    settings: { repeats: options.repeats, concurrency: options.concurrency, serial_runs: sizes.serialRuns },
+    settings: {
+      repeats: options.repeats,
+      concurrency: options.concurrency,
+      serial_runs: sizes.serialRuns,
+      postgres_fsync: options.fsync,
+    },
     shape,
     serial_ms: {
       r0: summarise(serial.r0.flat()),
@@ -103,7 +107,7 @@ export async function runBench(
     failures: [...loops.p, ...loops.r1].flatMap((one) => one.failures),
     memory_mib: memoryOf(scene.pids()),
   };
-  return { report, stateDir: scene.platform.stack.stateDir };
+  return report;
 }
 
 const medianTotal = (block: readonly Lifecycle[]): number => median(block.map((one) => one.totalMs));
@@ -123,7 +127,13 @@ const loadWarning = (cores: number): string[] => {
 
 async function setUp(context: RunContext, options: BenchOptions, sizes: Sizes) {
   const { log, onStop } = context;
-  const platform = await startPlatform({ name: 'bench', ports: 'free', wipe: true, log });
+  const platform = await startPlatform({
+    name: 'bench',
+    ports: 'free',
+    wipe: true,
+    ephemeral: !options.fsync,
+    log,
+  });
   onStop(() => platform.stop());
   await liftLimits(platform);
   // One node stays with the allocation that the read benchmark reads; a few are spare.

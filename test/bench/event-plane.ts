@@ -65,7 +65,7 @@ interface Scene {
 export async function runEventBench(
   context: RunContext,
   options: { readonly quick: boolean; readonly repeats: number | undefined },
-): Promise<{ report: EventPlaneReport; stateDir: string }> {
+): Promise<EventPlaneReport> {
   const sizes = options.quick ? quick : full;
   const repeats = options.repeats ?? sizes.repeats;
   const machine = describeMachine({});
@@ -84,7 +84,7 @@ export async function runEventBench(
     context.log(`relay ${repeat + 1}: raw ${raw.at(-1)?.toFixed(0)}/s, relay ${relay.at(-1)?.toFixed(0)}/s`);
   }
   const latency = await measureLatency(context, scene, sizes);
-  const report: EventPlaneReport = {
+  return {
     benchmark: 'gpuaas-events',
     at: new Date().toISOString(),
     machine,
@@ -95,7 +95,6 @@ export async function runEventBench(
     relay_ratio: ratioOf(relay, raw),
     commit_to_consumer_ms: latency,
   };
-  return { report, stateDir: scene.stateDir };
 }
 
 async function openScene({ onStop }: RunContext): Promise<Scene> {

@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { stateRoot } from '../../workers/local/paths.ts';
 import { runInteractive, type RunContext } from '../../workers/local/run.ts';
 import { runBench } from './bench.ts';
 import { renderEventReport, runEventBench } from './event-plane.ts';
@@ -15,6 +16,8 @@ const { values, positionals } = parseArgs({
     json: { type: 'string' },
     repeats: { type: 'string' },
     concurrency: { type: 'string' },
+    /** Postgres waits for the disk at every commit, which the engine's development server does not. */
+    fsync: { type: 'boolean', default: false },
   },
 });
 
@@ -24,8 +27,8 @@ const whole = (name: string, text: string | undefined, fallback: number): number
   throw new Error(`--${name} is a whole number above 0`);
 };
 
-function save(report: unknown, stateDir: string): string {
-  const file = path.resolve(values.json ?? path.join(stateDir, 'bench', 'report.json'));
+function save(name: string, report: unknown): string {
+  const file = path.resolve(values.json ?? path.join(stateRoot(), `bench-${name}.json`));
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
   return file;
@@ -34,17 +37,18 @@ function save(report: unknown, stateDir: string): string {
 /** What can be measured; the lifecycle when nothing is named. */
 const suites: Readonly<Record<string, (context: RunContext) => Promise<void>>> = {
   lifecycle: async (context) => {
-    const { report, stateDir } = await runBench(context, {
+    const report = await runBench(context, {
+      fsync: values.fsync,
       quick: values.quick,
       repeats: whole('repeats', values.repeats, values.quick ? 2 : 5),
       concurrency: whole('concurrency', values.concurrency, 12),
     });
-    context.log(`\n${renderReport(report)}\n\nJSON: ${save(report, stateDir)}`);
+    context.log(`\n${renderReport(report)}\n\nJSON: ${save('lifecycle', report)}`);
   },
   events: async (context) => {
     const repeats = values.repeats === undefined ? undefined : whole('repeats', values.repeats, 1);
-    const { report, stateDir } = await runEventBench(context, { quick: values.quick, repeats });
-    context.log(`\n${renderEventReport(report)}\n\nJSON: ${save(report, stateDir)}`);
+    const report = await runEventBench(context, { quick: values.quick, repeats });
+    context.log(`\n${renderEventReport(report)}\n\nJSON: ${save('events', report)}`);
   },
   notifications: async (context) => {
     const report = await measureFanOut(

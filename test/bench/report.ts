@@ -21,7 +21,12 @@ export interface BenchReport {
   readonly quick: boolean;
   readonly machine: Machine;
   readonly warnings: readonly string[];
-  readonly settings: { readonly repeats: number; readonly concurrency: number; readonly serial_runs: number };
+  readonly settings: {
+    readonly repeats: number;
+    readonly concurrency: number;
+    readonly serial_runs: number;
+    readonly postgres_fsync: boolean;
+  };
   readonly shape: { readonly events: Readonly<Record<string, number>>; readonly payload_bytes: number };
   readonly serial_ms: { readonly r0: Summary; readonly r1: Summary; readonly p: Summary };
   /** R1 time / P time: 1 is "the product costs nothing on top". */

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { diagnose } from './doctor.ts';
 import { ensureDevPki } from './pki.ts';
+import { chromium } from './chromium.ts';
 import { promtool } from './promtool.ts';
 import { missingPartError } from './resolve.ts';
 import { PART_NAMES, partSources, resolveParts, startStack, wipeStack } from './stack.ts';
@@ -37,6 +38,7 @@ async function install(): Promise<number> {
   await promtool(log).catch((error: unknown) =>
     log(`promtool, for the tests of metrics and alerts: ${String(error)}`),
   );
+  await chromium(log).catch((error: unknown) => log(`a browser, for the tests of pages: ${String(error)}`));
   log((await diagnose()).text);
   return failures === 0 ? 0 : 1;
 }
