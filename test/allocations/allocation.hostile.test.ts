@@ -18,6 +18,8 @@ const skus = [
   ...['attempts', 'terminated', 'tardy', 'unseen', 'early', 'orphan'],
 ];
 const slowMs = 120_000;
+/** Budget of a task that has to reach its node, also on a busy machine, and then runs out. */
+const reachedSeconds = 8;
 
 let lab: Lab;
 const ends: Expectation[] = [];
@@ -229,7 +231,7 @@ describe('nodes that misbehave', () => {
   });
 
   it('fails what a node prepares too late, and refuses its answer', async () => {
-    await lab.setPolicy('allocation.task_timeout_seconds', 2);
+    await lab.setPolicy('allocation.task_timeout_seconds', reachedSeconds);
     faults('slow', { kind: 'node.allocation_prepare', behaviour: 'answer_late', delayMs: slowMs });
     const id = await createSurely(lab, 'slow');
     expect((await lab.untilState(id, 'failed')).failureReason).toBe('node_unreachable');
@@ -238,7 +240,7 @@ describe('nodes that misbehave', () => {
   });
 
   it('fails the release that a node proves too late, and refuses its answer', async () => {
-    await lab.setPolicy('allocation.task_timeout_seconds', 2);
+    await lab.setPolicy('allocation.task_timeout_seconds', reachedSeconds);
     const id = await activeOn('tardy');
     faults('tardy', { kind: 'node.validate_clean', behaviour: 'answer_late', delayMs: slowMs });
     await releaseSurely(lab, id);
