@@ -80,6 +80,9 @@ def before_call(context, case, kwargs):
     if operation in ("waitForTasks", "postTaskResult") and not _stays_foreign(path.get("node_id")):
         # A secret covers its own node only, so what follows is seen behind it alone.
         path["node_id"] = _own_node()
+    if operation == "adminForceReleaseAllocation" and path.get("allocation_id") == _fact("releasable"):
+        # Learnt from a list: the user's release of it must find it active.
+        path["allocation_id"] = _next_fact("allocation")
     if operation == "releaseAllocation" and not _stays_foreign(path.get("allocation_id")):
         # One that no force-release of the run can end first.
         path["allocation_id"] = _fact("releasable")
