@@ -18,8 +18,7 @@ const skus = [
   ...['attempts', 'terminated', 'tardy', 'unseen', 'early', 'orphan'],
 ];
 const slowMs = 120_000;
-/** Budget of a task that has to reach its node, also on a busy machine, and then runs out. */
-const reachedSeconds = 8;
+const reachedSeconds = 8; // of a task that has to reach its node, and then runs out
 
 let lab: Lab;
 const ends: Expectation[] = [];
