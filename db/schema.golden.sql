@@ -419,6 +419,10 @@ CREATE OR REPLACE FUNCTION public.gpuaas_append_only()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege'; END $function$;
+CREATE OR REPLACE FUNCTION public.gpuaas_keep_open_letters()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$ BEGIN RAISE EXCEPTION 'an open dead letter is not deleted' USING ERRCODE = 'insufficient_privilege'; END $function$;
 CREATE OR REPLACE FUNCTION public.gpuaas_now()
  RETURNS timestamp with time zone
  LANGUAGE sql
@@ -427,10 +431,13 @@ AS $function$ SELECT date_trunc('milliseconds', statement_timestamp()) + coalesc
 
 -- Triggers
 CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_logs FOR EACH STATEMENT EXECUTE FUNCTION gpuaas_append_only();
+CREATE TRIGGER dead_letters_keep_open BEFORE DELETE ON public.dead_letters FOR EACH ROW WHEN ((old.state = 'open'::dead_letter_state)) EXECUTE FUNCTION gpuaas_keep_open_letters();
+CREATE TRIGGER dead_letters_no_truncate BEFORE TRUNCATE ON public.dead_letters FOR EACH STATEMENT EXECUTE FUNCTION gpuaas_keep_open_letters();
 CREATE TRIGGER timeline_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.timeline FOR EACH STATEMENT EXECUTE FUNCTION gpuaas_append_only();
 
 -- Rights
 GRANT EXECUTE ON FUNCTION gpuaas_append_only() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION gpuaas_keep_open_letters() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION gpuaas_now() TO PUBLIC;
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 GRANT USAGE ON SCHEMA public TO gpuaas_app;
@@ -448,7 +455,7 @@ GRANT SELECT ON TABLE clock_offset TO gpuaas_app;
 GRANT SELECT, UPDATE ON TABLE clock_offset TO gpuaas_test;
 GRANT DELETE, INSERT, SELECT ON TABLE consumed_events TO gpuaas_app;
 GRANT SELECT ON TABLE consumed_events TO gpuaas_test;
-GRANT INSERT, SELECT, UPDATE ON TABLE dead_letters TO gpuaas_app;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE dead_letters TO gpuaas_app;
 GRANT SELECT ON TABLE dead_letters TO gpuaas_test;
 GRANT INSERT, SELECT, UPDATE ON TABLE dlq_replays TO gpuaas_app;
 GRANT SELECT ON TABLE dlq_replays TO gpuaas_test;

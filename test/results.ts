@@ -13,6 +13,7 @@ export const reportSchema = z.object({
           status: z.string(),
           ancestorTitles: z.array(z.string()),
           title: z.string(),
+          failureMessages: z.array(z.string()).nullish(),
         }),
       ),
     }),
@@ -34,6 +35,13 @@ export interface Verdict {
   readonly complaints: readonly string[];
 }
 
+const maxReasonChars = 400;
+
+const firstLine = (message: string | undefined): string => {
+  const line = message?.split('\n', 1)[0] ?? '';
+  return line === '' ? '' : `: ${line.slice(0, maxReasonChars)}`;
+};
+
 /**
  * Judges a run by its report.
  * @param run the checkout's folder, and vitest's exit code: an error outside of every test shows only there.
@@ -54,7 +62,7 @@ export function judge(
       if (test.status === 'passed') counts.passed += 1;
       else if (test.status === 'failed') {
         failedHere += 1;
-        complaints.push(`failed: ${title}`);
+        complaints.push(`failed: ${title}${firstLine(test.failureMessages?.[0])}`);
       } else {
         counts.skipped += 1;
         if (!patterns.some((pattern) => pattern.test(title)))
@@ -63,7 +71,7 @@ export function judge(
     }
     if (file.status === 'failed' && failedHere === 0) {
       failedHere = 1;
-      complaints.push(`failed: ${name}${file.message ? `: ${file.message}` : ''}`);
+      complaints.push(`failed: ${name}${firstLine(file.message)}`);
     }
     counts.failed += failedHere;
   }

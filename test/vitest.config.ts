@@ -29,6 +29,8 @@ export default defineConfig({
   test: {
     // A file starts servers: more than two at once on two cores only make each other time out.
     maxWorkers: 2,
+    // What the report tells of a test that passed; most start or kill servers.
+    slowTestThreshold: 10_000,
     projects: [
       {
         cacheDir: `${root}/node_modules/.vite`,

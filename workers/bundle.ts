@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { bundleWorkflowCode, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 
 const require = createRequire(import.meta.url);
 
@@ -8,4 +8,5 @@ export const buildWorkflowBundle = (): Promise<WorkflowBundleWithSourceMap> =>
   bundleWorkflowCode({
     workflowsPath: require.resolve('../workflows/index.ts'),
     workflowInterceptorModules: [require.resolve('../workflows/lib/trace.interceptor.ts')],
+    logger: new DefaultLogger('WARN'),
   });

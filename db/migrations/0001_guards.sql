@@ -1,7 +1,6 @@
--- One statement has one instant, however often it asks.
 -- Clock, append-only guards and grants. The roles gpuaas_app and gpuaas_test are made by whoever owns the cluster.
 CREATE FUNCTION gpuaas_now() RETURNS timestamptz LANGUAGE sql STABLE AS
-$$ SELECT date_trunc('milliseconds', statement_timestamp()) + coalesce((SELECT clock_offset FROM clock_offset), interval '0') $$;
+$$ SELECT date_trunc('milliseconds', clock_timestamp()) + coalesce((SELECT clock_offset FROM clock_offset), interval '0') $$;
 --> statement-breakpoint
 CREATE FUNCTION gpuaas_append_only() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege'; END $$;

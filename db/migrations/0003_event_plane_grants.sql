@@ -1,3 +1,7 @@
+-- One statement has one instant, however often it asks.
+CREATE OR REPLACE FUNCTION gpuaas_now() RETURNS timestamptz LANGUAGE sql STABLE AS
+$$ SELECT date_trunc('milliseconds', statement_timestamp()) + coalesce((SELECT clock_offset FROM clock_offset), interval '0') $$;
+--> statement-breakpoint
 -- The log and the notifications are written once and aged out, never rewritten.
 GRANT SELECT, INSERT, DELETE ON consumed_events, event_log, notifications TO gpuaas_app;
 --> statement-breakpoint

@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
-import type { Queryable, Tx } from '../client.ts';
+import type { Queryable } from '../client.ts';
 import { now } from '../clock.ts';
-import { consumedEvents, eventLog } from '../schema.ts';
+import { consumedEvents } from '../schema.ts';
+import { json, statement } from '../statement.ts';
 
 /**
  * Remembers that a consumer has an event's effect; call it in the effect's transaction, before the effect.
@@ -25,6 +26,16 @@ export async function isRemembered(q: Queryable, consumer: string, eventId: stri
   return found.rows.length > 0;
 }
 
+/**
+ * Part of one statement that remembers an event and writes its effect: `remembered` has a row when the effect is due.
+ * Parameters `consumer` and `event_id`.
+ */
+export const remembering = `remembered as (
+  insert into consumed_events (consumer, event_id, at) values (:consumer::text, :event_id::uuid, gpuaas_now())
+  on conflict do nothing
+  returning event_id
+)`;
+
 /** An event as it goes into the log. */
 export interface LoggedEvent {
   readonly eventId: string;
@@ -37,12 +48,35 @@ export interface LoggedEvent {
   readonly streamSeq: number;
 }
 
-/** Appends to the event log; an event that is there stays as it is. */
-export async function logEvent(tx: Tx, event: LoggedEvent): Promise<void> {
-  await tx
-    .insert(eventLog)
-    .values({ ...event, receivedAt: now })
-    .onConflictDoNothing({ target: eventLog.eventId });
+const logStatement = statement(
+  'event-log',
+  `with ${remembering}, logged as (
+    insert into event_log (event_id, subject, version, correlation_id, occurred_at, payload, stream, stream_seq, received_at)
+    select :event_id::uuid, :subject::text, :version::text, :correlation_id::text, :occurred_at::timestamptz, :payload::jsonb,
+      :stream::text, :stream_seq::bigint, gpuaas_now()
+    from remembered
+    on conflict (event_id) do nothing
+  )
+  select event_id from remembered`,
+);
+
+/**
+ * Appends to the event log and remembers that the consumer did; an event that is there stays as it is.
+ * @returns false when it was remembered before.
+ */
+export async function logEvent(q: Queryable, consumer: string, event: LoggedEvent): Promise<boolean> {
+  const rows = await logStatement(q, {
+    consumer,
+    event_id: event.eventId,
+    subject: event.subject,
+    version: event.version,
+    correlation_id: event.correlationId,
+    occurred_at: event.occurredAt,
+    payload: json(event.payload),
+    stream: event.stream,
+    stream_seq: event.streamSeq,
+  });
+  return rows.length > 0;
 }
 
 /** What is kept for how many days. */
@@ -50,17 +84,20 @@ export interface EventRetention {
   readonly memoryDays: number;
   readonly logDays: number;
   readonly notificationDays: number;
+  /** For dead letters that were dealt with, since that. */
+  readonly letterDays: number;
 }
 
 /**
- * Deletes one batch of each of what consumers remember, the event log and the notifications, where older than its days.
+ * Deletes one batch of each of what consumers remember, the event log, the notifications and the dead letters that were
+ * dealt with, where older than its days. A letter that a running replay may still come to stays.
  * @returns how many rows went; call again while any batch was full.
  */
 export async function ageOut(
   q: Queryable,
   retention: EventRetention,
   batch: number,
-): Promise<{ readonly memory: number; readonly log: number; readonly notifications: number }> {
+): Promise<Readonly<Record<'memory' | 'log' | 'notifications' | 'letters', number>>> {
   const before = (days: number) => sql`gpuaas_now() - make_interval(days => ${days})`;
   const memory = await q.execute(sql`
     delete from consumed_events where (consumer, event_id) in (
@@ -71,10 +108,22 @@ export async function ageOut(
   const notifications = await q.execute(sql`
     delete from notifications where id in (
       select id from notifications where created_at < ${before(retention.notificationDays)} limit ${batch})`);
+  // Locked first: a letter that comes back meanwhile is open, and stays.
+  const letters = await q.execute(sql`
+    with old as materialized (
+      select d.id from dead_letters d
+      where d.state <> 'open' and d.updated_at < ${before(retention.letterDays)} and not exists (
+        select 1 from dlq_replays r
+        where r.state = 'running' and case when r.filter ? 'dead_letter_id' then r.filter->>'dead_letter_id' = d.id::text
+          else d.seq > r.after_seq and d.seq <= r.through_seq end)
+      order by d.seq limit ${batch} for update of d skip locked
+    )
+    delete from dead_letters where id in (select id from old)`);
   return {
     memory: memory.rowCount ?? 0,
     log: log.rowCount ?? 0,
     notifications: notifications.rowCount ?? 0,
+    letters: letters.rowCount ?? 0,
   };
 }
 

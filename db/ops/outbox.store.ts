@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type { Queryable } from '../client.ts';
+import { statement } from '../statement.ts';
 
 /** A partition held by a relay; `epoch` tells this holding from every other one. */
 export interface PartitionLease {
@@ -79,38 +80,42 @@ export async function releasePartitions(q: Queryable, leases: readonly Partition
 }
 
 /** Most rows of one aggregate in one batch: a long one does not fill the batch alone. */
-const perAggregateMax = 50;
+export const perAggregateMax = 50;
+
+const unpublishedStatement = statement<
+  { partitions: readonly string[]; limit: number; except: readonly string[] },
+  OutboxRow
+>(
+  'outbox-unpublished',
+  `with heads as (
+    select aggregate_id, min(id) as first_id from (
+      select aggregate_id, id from outbox
+      where partition = any(:partitions::bigint[]) and published_at is null and aggregate_id <> all(:except::uuid[])
+      order by id limit :limit::int
+    ) oldest group by aggregate_id
+  )
+  select o.id::float8 as id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId",
+    o.aggregate_seq as "aggregateSeq", o.position, o.partition, o.body, o.traceparent
+  from heads cross join lateral (
+    select * from outbox where outbox.aggregate_id = heads.aggregate_id and published_at is null
+    order by aggregate_seq, position limit ${perAggregateMax}
+  ) o
+  order by heads.first_id, o.aggregate_seq, o.position`,
+);
 
 /**
- * Unpublished rows of the partitions: of each aggregate a gapless prefix by (aggregate_seq, position), the aggregates
- * that waited longest first. Never by a cursor over ids: a transaction that commits late is found like any other.
- * @param limit bound on the rows whose aggregates are looked at.
+ * Unpublished rows of the partitions: of each aggregate a gapless prefix by (aggregate_seq, position), at most
+ * `perAggregateMax`, the aggregates that waited longest first. Never by a cursor over ids: a transaction that commits
+ * late is found like any other.
+ * @param limit bound on the rows whose aggregates are looked at; fewer rows than this are all there are.
  * @param except aggregates that are left out because they wait for a repeat.
  */
-export async function unpublished(
+export const unpublished = (
   q: Queryable,
   partitions: readonly number[],
   limit: number,
   except: readonly string[] = [],
-): Promise<OutboxRow[]> {
-  const result = await q.execute<Record<keyof OutboxRow, unknown> & { id: string }>(sql`
-    with heads as (
-      select aggregate_id, min(id) as first_id from (
-        select aggregate_id, id from outbox
-        where partition = any(${intArray(partitions)}) and published_at is null
-          and aggregate_id <> all(${uuidArray(except)})
-        order by id limit ${limit}
-      ) oldest group by aggregate_id
-    )
-    select o.id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId", o.aggregate_seq as "aggregateSeq",
-           o.position, o.partition, o.body, o.traceparent
-    from heads cross join lateral (
-      select * from outbox where outbox.aggregate_id = heads.aggregate_id and published_at is null
-      order by aggregate_seq, position limit ${perAggregateMax}
-    ) o
-    order by heads.first_id, o.aggregate_seq, o.position`);
-  return result.rows.map((row) => ({ ...(row as unknown as OutboxRow), id: Number(row.id) }));
-}
+): Promise<OutboxRow[]> => unpublishedStatement(q, { partitions: partitions.map(String), limit, except });
 
 /** Which of the partitions have an unpublished row. */
 export async function partitionsWithWork(q: Queryable, partitions: readonly number[]): Promise<number[]> {
@@ -125,6 +130,18 @@ const held = (lease: PartitionLease) => sql`exists (
   select 1 from outbox_partitions p
   where p.partition = ${lease.partition} and p.owner = ${lease.owner} and p.epoch = ${lease.epoch})`;
 
+const markStatement = statement<
+  { ids: readonly string[]; partition: number; owner: string; epoch: number },
+  { id: string }
+>(
+  'outbox-mark',
+  `update outbox set published_at = gpuaas_now()
+  where id = any(:ids::bigint[]) and partition = :partition::int and published_at is null and exists (
+    select 1 from outbox_partitions p
+    where p.partition = :partition::int and p.owner = :owner::text and p.epoch = :epoch::bigint)
+  returning id`,
+);
+
 /**
  * Marks rows as published, where the lease still stands: owner and epoch are checked in the same statement.
  * @returns how many were marked; 0 also when the lease was lost.
@@ -135,10 +152,8 @@ export async function markPublished(
   ids: readonly number[],
 ): Promise<number> {
   if (ids.length === 0) return 0;
-  const result = await q.execute(sql`
-    update outbox set published_at = gpuaas_now()
-    where id = any(${intArray(ids)}) and partition = ${lease.partition} and published_at is null and ${held(lease)}`);
-  return result.rowCount ?? 0;
+  const { partition, owner, epoch } = lease;
+  return (await markStatement(q, { ids: ids.map(String), partition, owner, epoch })).length;
 }
 
 /** As `markPublished`, by event id; ids of other partitions or of no row are ignored. */

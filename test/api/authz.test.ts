@@ -9,6 +9,7 @@ import sshpk from 'sshpk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { endpoints } from '../../contracts/endpoints.api.ts';
 import type { Endpoint } from '../../contracts/http.api.ts';
+import { asId, dlqReplayWorkflowId, type DlqReplayId } from '../../contracts/ids.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
 import { createNotifier } from '../../db/ops/notification.store.ts';
 import { REALM } from '../../workers/local/issuer/realm.ts';
@@ -52,9 +53,12 @@ beforeAll(async () => {
   }
   ids['replay'] = await runningReplay();
 }, startTimeoutMs);
-afterAll(() => {
+afterAll(async () => {
   for (const letGo of held) letGo();
-  return lab?.stop();
+  // A worker that is told to stop with that call still in its hands would stop by force.
+  const replay = asId<DlqReplayId>(ids['replay'] ?? '');
+  if (held.length > 0) await lab.temporal.workflow.getHandle(dlqReplayWorkflowId(replay)).result();
+  await lab?.stop();
 }, startTimeoutMs);
 
 /** Nobody listens here. */

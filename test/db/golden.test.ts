@@ -7,6 +7,7 @@ import { migrate } from '../../db/migrate.ts';
 import { queryAs, withDatabase } from '../harness/database.ts';
 import { createTestDatabase, stackEnv, type TestDatabase } from '../harness/stack.ts';
 import { root, runTool } from '../tidy/tree.ts';
+import { keptDigests, migrationDigests } from './digests.ts';
 
 const golden = readFileSync(path.join(root, 'db/schema.golden.sql'), 'utf8');
 const filesOf = (folder: string): readonly string[] =>
@@ -93,6 +94,11 @@ describe('the migrations', () => {
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
+  });
+
+  it('are as they were released; `npm run golden` notes a new one', () => {
+    expect(Object.keys(keptDigests()).length).toBeGreaterThan(0);
+    expect(migrationDigests()).toEqual(keptDigests());
   });
 
   it('are in the journal, each with its snapshot', () => {

@@ -309,18 +309,16 @@ describe('the event log', () => {
   it('200: newest first, by subject, correlation and time, page by page, without secrets', async () => {
     const correlationId = `log-${randomUUID()}`;
     for (let n = 0; n < 3; n += 1) {
-      await lab.db.tx((tx) =>
-        logEvent(tx, {
-          eventId: randomUUID(),
-          subject: 'gpuaas.provisioning.active',
-          version: '1.0',
-          correlationId,
-          occurredAt: new Date('2026-01-02T03:04:05.678Z'),
-          payload: { n, client_secret: 'hidden' },
-          stream: 'PROVISIONING',
-          streamSeq: n + 1,
-        }),
-      );
+      await logEvent(lab.db.q, 'trial-log', {
+        eventId: randomUUID(),
+        subject: 'gpuaas.provisioning.active',
+        version: '1.0',
+        correlationId,
+        occurredAt: new Date('2026-01-02T03:04:05.678Z'),
+        payload: { n, client_secret: 'hidden' },
+        stream: 'PROVISIONING',
+        streamSeq: n + 1,
+      });
     }
     const list = (query: string) => admin('GET', `events?correlation_id=${correlationId}&${query}`);
     const first = await list('limit=2');

@@ -39,6 +39,25 @@ const rows = [
     ['failed: test/a.test.ts > area > case 1'],
   ],
   [[file('a.test.ts', 'failed')], 1, [0, 1, 0], ['failed: test/a.test.ts']],
+  [
+    [{ ...file('a.test.ts', 'failed'), message: 'no stack\n    at start' }],
+    1,
+    [0, 1, 0],
+    ['failed: test/a.test.ts: no stack'],
+  ],
+  [
+    [
+      {
+        ...file('a.test.ts', 'failed'),
+        assertionResults: [
+          { status: 'failed', ancestorTitles: [], title: 'x', failureMessages: ['Error: late\n  at y', 'z'] },
+        ],
+      },
+    ],
+    1,
+    [0, 1, 0],
+    ['failed: test/a.test.ts > x: Error: late'],
+  ],
   [[file('a.test.ts', 'failed', 'passed')], 1, [1, 1, 0], ['failed: test/a.test.ts']],
   [[file('a.test.ts', 'passed', 'passed')], 1, [1, 0, 0], ['vitest ended with exit code 1']],
 ] as const;

@@ -120,6 +120,10 @@ async function attempt(deps: DeliveryDeps, delivery: Delivery, event: EventEnvel
   };
   let outcome: Outcome = 'applied';
   const run = async (): Promise<void> => {
+    if (subscription.kind === 'record') {
+      if (!(await subscription.write(deps.db.q, consumer, delivered))) outcome = 'duplicate';
+      return;
+    }
     if (subscription.kind === 'effect') {
       let after: AfterCommit | undefined;
       const fresh = await deps.db.tx(async (tx) => {

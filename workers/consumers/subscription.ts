@@ -1,5 +1,5 @@
 import type { AnyChannel, EventEnvelope, PayloadOf } from '../../contracts/envelope.ts';
-import type { Tx } from '../../db/client.ts';
+import type { Queryable, Tx } from '../../db/client.ts';
 
 /** Who consumes: one durable JetStream consumer for each group and subject. */
 export type ConsumerGroup =
@@ -17,8 +17,14 @@ export interface Delivered<P> {
 /** Work to do once the effect is committed; best effort: what must not be lost belongs into the effect. */
 export type AfterCommit = () => void | Promise<void>;
 
-/** A typed consumer of one channel. Make it with `effect` or `command`. */
+/** A typed consumer of one channel. Make it with `record`, `effect` or `command`. */
 export type Subscription =
+  | {
+      readonly kind: 'record';
+      readonly group: ConsumerGroup;
+      readonly channel: AnyChannel;
+      readonly write: (q: Queryable, consumer: string, delivered: Delivered<unknown>) => Promise<boolean>;
+    }
   | {
       readonly kind: 'effect';
       readonly group: ConsumerGroup;
@@ -31,6 +37,21 @@ export type Subscription =
       readonly channel: AnyChannel;
       readonly send: (delivered: Delivered<unknown>) => Promise<void>;
     };
+
+/**
+ * An effect of one statement, which also remembers the event for `consumer` (`remembering` in db/ops/event.store.ts) and
+ * says false when it was remembered before. A quarter of the round trips of `effect`.
+ */
+export const record = <C extends AnyChannel>(
+  group: ConsumerGroup,
+  channel: C,
+  write: (q: Queryable, consumer: string, delivered: Delivered<PayloadOf<C>>) => Promise<boolean>,
+): Subscription => ({
+  kind: 'record',
+  group,
+  channel,
+  write: (q, consumer, delivered) => write(q, consumer, delivered as Delivered<PayloadOf<C>>),
+});
 
 /**
  * An effect in Postgres: runs in the transaction that also remembers the event for this group, so it happens once

@@ -1,5 +1,11 @@
 import { assertNoConnectionHeld, type Database } from '../../db/client.ts';
-import { markPublished, markPublishedEvents, unpublished, waiting } from '../../db/ops/outbox.store.ts';
+import {
+  markPublished,
+  markPublishedEvents,
+  perAggregateMax,
+  unpublished,
+  waiting,
+} from '../../db/ops/outbox.store.ts';
 import type { OutboxRow } from '../../db/ops/outbox.store.ts';
 import type { HeldLease } from './leases.ts';
 import { PublishError } from './ports.ts';
@@ -126,7 +132,10 @@ export class PartitionPump {
     const progress = this.acked.size > 0;
     await this.mark();
     if (this.holds.size === 0 && stored.every((all) => all)) this.lastCleanAt = performance.now();
-    return progress;
+    // Fewer than were asked for are all there were; what is committed from now on wakes the pump itself.
+    const wasFull =
+      rows.length >= batchSize || [...chains.values()].some((chain) => chain.length >= perAggregateMax);
+    return progress && wasFull;
   }
 
   /** A hold whose aggregate has no row left (its rows were found in the stream) holds nothing. */

@@ -1,15 +1,15 @@
 import { channels } from '../../../contracts/channels.ts';
 import type { AnyChannel } from '../../../contracts/envelope.ts';
 import { logEvent } from '../../../db/ops/event.store.ts';
-import { effect, type Subscription } from '../subscription.ts';
+import { record, type Subscription } from '../subscription.ts';
 
 /** The read side's log has every event of every channel. */
 export const eventLogSubscriptions = (): Subscription[] =>
   channels.map((channel: AnyChannel) => logOf(channel));
 
 const logOf = (channel: AnyChannel): Subscription =>
-  effect('event-log', channel, async (tx, { event, stream, streamSeq }) => {
-    await logEvent(tx, {
+  record('event-log', channel, (q, consumer, { event, stream, streamSeq }) =>
+    logEvent(q, consumer, {
       eventId: event.event_id,
       subject: channel.subject,
       version: event.version,
@@ -18,6 +18,5 @@ const logOf = (channel: AnyChannel): Subscription =>
       payload: event.payload,
       stream,
       streamSeq,
-    });
-    return undefined;
-  });
+    }),
+  );

@@ -8,7 +8,7 @@ import { ManagedProcess } from '../process.ts';
 import { issuerReady, type IssuerHandle } from './handle.ts';
 import { issuerUrlFor } from './realm.ts';
 
-const LIMITS = { readyTimeoutMs: 30_000, stopGraceMs: 5_000 };
+const LIMITS = { readyTimeoutMs: 60_000, stopGraceMs: 5_000 };
 
 export interface StartIssuerOptions {
   readonly port: number;

@@ -9,7 +9,7 @@ import type { StackConfig } from '../stack-config.ts';
 import { ExternalPart, LocalPart, portOf } from './part.ts';
 import type { BuiltPart, PartContext, PartDriver, Resolved } from './part.ts';
 
-const READY_DEADLINE_MS = 30_000;
+const READY_DEADLINE_MS = 60_000;
 const STOP_GRACE_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 2_000;
 
