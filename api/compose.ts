@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Logger } from 'pino';
+import { watchDependencies } from '../activities/platform/dependencies.ts';
 import { createTokenClient, createTokenVerifier } from '../activities/platform/jwks.ts';
 import { createApiMetrics, type PoolCounts } from '../activities/platform/metrics.ts';
 import { openRedis, openRedisSubscriber } from '../activities/platform/redis.ts';
@@ -25,7 +26,7 @@ import { deadLetterRoutes } from './ops/dead-letter.routes.ts';
 import { dlqReplayRoutes } from './ops/dlq-replay.routes.ts';
 import { documentRoutes } from './ops/documents.routes.ts';
 import { eventLogRoutes } from './ops/event-log.routes.ts';
-import { healthRoutes } from './ops/health.routes.ts';
+import { dependencyProbes, healthRoutes } from './ops/health.routes.ts';
 import { notificationRoutes } from './ops/notification.routes.ts';
 import { createNotificationSockets } from './ops/notification.socket.ts';
 import { operationRoutes } from './ops/operation.routes.ts';
@@ -43,6 +44,8 @@ export interface RunningApi {
 
 const drainMs = 10_000;
 const minKeyBytes = 32;
+/** As often as it is scraped. */
+const probeDependenciesEveryMs = 10_000;
 
 /** Every route of the public listener; login only in development. */
 export const publicRoutes = (deps: ApiDeps): Route[] => [
@@ -101,7 +104,7 @@ export async function startApi(config: ApiConfig, log: Logger): Promise<RunningA
   const internalApp = createInternalApp(agents.routes, deps);
   const publicServer = createServer(publicApp.express);
   const notifications = createNotificationSockets(deps);
-  acceptUpgrades(publicServer, new Map([[notificationPath, notifications.upgrade]]));
+  acceptUpgrades(publicServer, 'public', new Map([[notificationPath, notifications]]), log);
   const [open, internal] = await Promise.all([
     listen(publicServer, publicApp, publicListener.host, publicListener.port),
     listen(
@@ -111,6 +114,12 @@ export async function startApi(config: ApiConfig, log: Logger): Promise<RunningA
       internalListener.port,
     ),
   ]);
+  const dependencies = watchDependencies({
+    probes: dependencyProbes(deps),
+    everyMs: probeDependenciesEveryMs,
+    tell: (dependency, isUp) => deps.metrics.dependencyUp(dependency, isUp),
+    log,
+  });
   // The first request need not wait for the keys; without them it tries again.
   deps.tokens
     .probe(AbortSignal.timeout(drainMs))
@@ -120,6 +129,7 @@ export async function startApi(config: ApiConfig, log: Logger): Promise<RunningA
     internalUrl: `https://${internal.host}:${internal.port}`,
     stop: async () => {
       agents.close();
+      dependencies.stop();
       await Promise.all([notifications.close(), open.drain(drainMs), internal.drain(drainMs)]);
       deps.redis.disconnect();
       deps.redisSubscriber.disconnect();

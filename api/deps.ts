@@ -39,6 +39,7 @@ export interface Sessions {
 /** Port: what the API counts. */
 export interface Metrics {
   observeRequest(operation: string, status: number, seconds: number): void;
+  dependencyUp(dependency: string, isUp: boolean): void;
   limiterFellBack(): void;
   requestLimited(rateClass: string): void;
   notificationSocketOpened(): void;

@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { STATUS_CODES, ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
 import type { App } from './app.ts';
-import { CodedError } from '../contracts/errors.ts';
+import { isCorrelationId } from '../contracts/envelope.ts';
+import { CodedError, type ErrorCode } from '../contracts/errors.ts';
 import { errorAnswer } from './middleware/errors.ts';
+import { describeRequest, traceHandshake } from './middleware/trace.ts';
 
 /** A listener that serves. */
 export interface Listening {
@@ -58,12 +61,12 @@ function refuseMalformed(_error: Error, socket: Duplex): void {
   refuseRaw(socket, new CodedError('invalid_request'));
 }
 
-function refuseRaw(socket: Duplex, error: CodedError): void {
+function refuseRaw(socket: Duplex, error: CodedError, correlationId: string = randomUUID()): void {
   if (!socket.writable) {
     socket.destroy();
     return;
   }
-  const { status, envelope, headers } = errorAnswer(error, randomUUID());
+  const { status, envelope, headers } = errorAnswer(error, correlationId);
   const body = JSON.stringify(envelope);
   const lines = {
     ...headers,
@@ -76,29 +79,97 @@ function refuseRaw(socket: Duplex, error: CodedError): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head.join('')}\r\n${body}`);
 }
 
-/** Takes over a connection; `refuse` answers it with an error instead and ends it. */
-export type Upgrade = (
-  request: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  refuse: (error: CodedError) => void,
-) => void;
+/** A client that wants a socket. */
+export interface Wish {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly correlationId: string;
+  /** Answers with an error instead and ends the connection. */
+  refuse(error: CodedError): HandshakeOutcome;
+}
+
+/** How a handshake ended: 101, or the status and code of the refusal, by whichever way the client was told. */
+export interface HandshakeOutcome {
+  readonly status: number;
+  readonly code?: ErrorCode;
+  readonly userId?: string;
+}
+
+/** The sockets of one path. */
+export interface SocketRoute {
+  /** As the AsyncAPI document names it. */
+  readonly operation: string;
+  /** Takes over the connection. Resolves when the handshake is over, not the socket; never rejects. */
+  upgrade(wish: Wish): Promise<HandshakeOutcome>;
+}
 
 /**
- * WebSockets of a listener, by path. A wish for any other protocol, or on any other path, is overlooked as HTTP permits:
- * the request is answered like every other.
+ * WebSockets of a listener, by path, each handshake in a span and a log line. A wish for any other protocol, or on any
+ * other path, is overlooked as HTTP permits: the request is answered like every other.
  */
-export function acceptUpgrades(server: Server, paths: ReadonlyMap<string, Upgrade>): void {
+export function acceptUpgrades(
+  server: Server,
+  listener: 'public' | 'internal',
+  routes: ReadonlyMap<string, SocketRoute>,
+  log: Logger,
+): void {
   server.on('upgrade', (request, socket, head) => {
     // Whoever takes the connection listens for its errors itself; until then they end it.
     socket.on('error', () => socket.destroy());
-    const upgrade = paths.get((request.url ?? '').split('?', 1)[0] ?? '');
-    const refuse = (error: CodedError): void => refuseRaw(socket, error);
-    if (upgrade !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket') {
-      upgrade(request, socket, head, refuse);
-    } else if (hasBody(request) || !(socket instanceof Socket)) refuse(new CodedError('invalid_request'));
-    else answerPlainly(server, request, socket);
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const route = routes.get(path);
+    if (route !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket') {
+      const wish = wishOf(request, socket, head);
+      void traceHandshake(request, listener, () => shakeHands(path, route, wish, log));
+    } else if (hasBody(request) || !(socket instanceof Socket)) {
+      refuseRaw(socket, new CodedError('invalid_request'));
+    } else answerPlainly(server, request, socket);
   });
+}
+
+function wishOf(request: IncomingMessage, socket: Duplex, head: Buffer): Wish {
+  const given = request.headers['x-correlation-id'];
+  const correlationId = isCorrelationId(given) ? given : randomUUID();
+  return {
+    request,
+    socket,
+    head,
+    correlationId,
+    refuse: (error) => {
+      refuseRaw(socket, error, correlationId);
+      return { status: error.status, code: error.code };
+    },
+  };
+}
+
+/** One handshake: like a request it ends in a description of its span and a log line. */
+async function shakeHands(path: string, route: SocketRoute, wish: Wish, log: Logger): Promise<void> {
+  const startedAt = performance.now();
+  const { operation } = route;
+  const { correlationId, request } = wish;
+  const { method = 'GET' } = request;
+  const { status, code, userId } = await route.upgrade(wish);
+  describeRequest({
+    method,
+    route: path,
+    operation,
+    status,
+    correlationId,
+    ...(code === undefined ? {} : { code }),
+  });
+  log.info(
+    {
+      correlation_id: correlationId,
+      operation,
+      method,
+      status,
+      code,
+      duration_ms: Math.round(performance.now() - startedAt),
+      user_id: userId,
+    },
+    'request',
+  );
 }
 
 /** Its bytes are with the parser no more, so such a request cannot be served. */

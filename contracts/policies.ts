@@ -75,6 +75,19 @@ export const policies = {
     100,
     3650,
   ),
+  'dead_letter.alert_window_seconds': int(
+    600,
+    'Seconds within which the letters of one consumer for one reason raise one alert; 0 alerts at every letter.',
+    0,
+    86_400,
+  ),
+  // Less than the DLQ keeps its messages would write a letter down anew when its durable is made again.
+  'dead_letter.retention_days': int(
+    90,
+    'Days for which a dead letter that was dealt with is kept; at most event.memory_days.',
+    90,
+    3650,
+  ),
   'node.offline_after_seconds': int(60, 'Silence after which a node gets no new tenant.', 1, 86_400),
 } as const satisfies Record<string, PolicyDeclaration>;
 

@@ -9,6 +9,7 @@ import {
   type WorkerInterceptors,
   type WorkflowBundleOption,
 } from '@temporalio/worker';
+import { probeTimeoutMs, watchDependencies } from '../activities/platform/dependencies.ts';
 import { createLogger } from '../activities/platform/logging.ts';
 import { openReplaySink } from '../activities/platform/nats-replays.ts';
 import { openRedis } from '../activities/platform/redis.ts';
@@ -21,7 +22,7 @@ import { openDatabase } from '../db/client.ts';
 import { createPolicyReader } from '../db/ops/policy.store.ts';
 import { buildWorkflowBundle } from './bundle.ts';
 import { opsActivities, provisioningActivities } from './compose.ts';
-import { createFigures } from './reconcilers/figures.ts';
+import { createFigures, type Figures } from './reconcilers/figures.ts';
 import { startLoop } from './reconcilers/loop.ts';
 import { startMissingReplays } from './reconcilers/missing-replays.ts';
 import { startMissingRuns } from './reconcilers/missing-runs.ts';
@@ -36,6 +37,8 @@ const stickyQueueScheduleToStartTimeout = '1 second';
 const missingRunsEveryTurns = 5;
 /** What the tables say is read anew within this many turns; about as often as it is scraped. */
 const figuresEveryTurns = 5;
+/** Servers are asked whether they work within as many turns, and never less often than this. */
+const maxProbePauseMs = 10_000;
 
 /** What whoever starts a worker may put around its work. */
 export interface WorkerHooks {
@@ -61,13 +64,21 @@ export async function runWorker(env: WorkerEnvironment, hooks: WorkerHooks = {})
     max: env.DATABASE_POOL_MAX,
   });
   const redis = openRedis(env.REDIS_URL, 'gpuaas-worker');
-  const connection = await connectWhenReady(env, log.warn.bind(log));
   const client = openTemporal({
     address: env.TEMPORAL_ADDRESS,
     namespace: env.TEMPORAL_NAMESPACE,
     tls: env.TEMPORAL_TLS === 'true',
   });
   const replays = openReplaySink(env.NATS_URL);
+  const figures = createFigures(Runtime.instance().metricMeter);
+  // Before the engine is waited for: its absence is told from the start.
+  const dependencies = watchDependencies({
+    probes: probesOf(env, { db, client, redis, replays }),
+    everyMs: Math.min(env.RECONCILE_EVERY_MS * figuresEveryTurns, maxProbePauseMs),
+    tell: (dependency, isUp) => figures.dependencyUp(dependency, isUp),
+    log,
+  });
+  const connection = await connectWhenReady(env, log.warn.bind(log));
   const parts = { db, redis, policies: createPolicyReader(db.q), replays };
   const workflowBundle: WorkflowBundleOption =
     env.WORKFLOW_BUNDLE_FILE === undefined
@@ -79,10 +90,11 @@ export async function runWorker(env: WorkerEnvironment, hooks: WorkerHooks = {})
     ),
   );
   const loops = env.WORKER_QUEUES.flatMap((queue) =>
-    reconcilersOf[queue]({ db, client, log, everyMs: env.RECONCILE_EVERY_MS }),
+    reconcilersOf[queue]({ db, client, log, figures, everyMs: env.RECONCILE_EVERY_MS }),
   );
   log.info({ queues: env.WORKER_QUEUES }, 'worker ready');
   await Promise.all(workers.map((worker) => worker.run()));
+  dependencies.stop();
   await Promise.all(loops.map((loop) => loop.stop()));
   await client.connection.close();
   await connection.close();
@@ -91,6 +103,24 @@ export async function runWorker(env: WorkerEnvironment, hooks: WorkerHooks = {})
   await tracing.stop();
   redis.disconnect();
 }
+
+interface Servers {
+  readonly db: ReturnType<typeof openDatabase>;
+  readonly client: Client;
+  readonly redis: ReturnType<typeof openRedis>;
+  readonly replays: ReturnType<typeof openReplaySink>;
+}
+
+/** How each server is asked whether it works. */
+const probesOf = (env: WorkerEnvironment, { db, client, redis, replays }: Servers) => ({
+  postgres: () => db.q.execute('select 1'),
+  temporal: () =>
+    client.withDeadline(Date.now() + probeTimeoutMs, () =>
+      client.workflowService.describeNamespace({ namespace: env.TEMPORAL_NAMESPACE }),
+    ),
+  redis: () => redis.ping(),
+  nats: () => replays.ping(),
+});
 
 function installRuntime(env: WorkerEnvironment, log: ReturnType<typeof createLogger>): void {
   Runtime.install({
@@ -159,25 +189,27 @@ interface ReconcilerParts {
   readonly db: ReturnType<typeof openDatabase>;
   readonly client: Client;
   readonly log: ReturnType<typeof createLogger>;
+  readonly figures: Figures;
   readonly everyMs: number;
 }
 
 /** What looks for work that the normal path of a queue has lost. */
 const reconcilersOf: Record<TaskQueue, (of: ReconcilerParts) => ReturnType<typeof startLoop>[]> = {
   provisioning: startProvisioningReconcilers,
-  ops: ({ db, client, log, everyMs }) => [
+  ops: ({ db, client, log, figures, everyMs }) => [
     startLoop({
       name: 'missing-replays',
       everyMs: everyMs * missingRunsEveryTurns,
       log,
-      sweep: async () => void (await startMissingReplays({ db, client, log })),
+      sweep: async () => {
+        figures.repaired('missing-replays', await startMissingReplays({ db, client, log }));
+      },
     }),
   ],
 };
 
 function startProvisioningReconcilers(of: ReconcilerParts) {
-  const { db, client, log, everyMs } = of;
-  const figures = createFigures(Runtime.instance().metricMeter);
+  const { db, client, log, figures, everyMs } = of;
   return [
     startLoop({
       name: 'task-completion',

@@ -41,12 +41,19 @@ export function createApiMetrics(pool: () => PoolCounts) {
     labelNames: ['class'],
     registers: [registry],
   });
+  const dependencies = new Gauge({
+    name: 'gpuaas_dependency_up',
+    help: 'Whether a server that this process needs answered the last probe.',
+    labelNames: ['dependency'],
+    registers: [registry],
+  });
   poolGauge(registry, pool);
   return {
     ...notificationMetrics(registry),
     /** @param seconds of the whole request. */
     observeRequest: (operation: string, status: number, seconds: number): void =>
       requests.observe({ operation, status: String(status) }, seconds),
+    dependencyUp: (dependency: string, isUp: boolean): void => dependencies.set({ dependency }, isUp ? 1 : 0),
     limiterFellBack: (): void => limiterFallbacks.inc(),
     requestLimited: (rateClass: string): void => limited.inc({ class: rateClass }),
     /** The text exposition and its content type. */

@@ -2,7 +2,7 @@ import { AckPolicy, DeliverPolicy, NatsError, nanos, ReplayPolicy } from 'nats';
 import type { ConsumerConfig, ConsumerInfo, JetStreamManager, NatsConnection } from 'nats';
 import type { StreamDifference } from './nats.ts';
 
-/** What a durable pull consumer is declared as. */
+/** A durable pull consumer as it is declared. No `backoff`: in JetStream it would replace `ack_wait`. */
 export interface DurableDeclaration {
   readonly stream: string;
   readonly name: string;

@@ -1,21 +1,12 @@
 import { ErrorCode, headers as natsHeaders, NatsError, type MsgHdrs, type NatsConnection } from 'nats';
-import { deadLetterHeaders, replayHeader } from '../../contracts/ops/dead-letter.ts';
+import { deadLetterHeaders, replayHeader, type ReplayedLetter } from '../../contracts/ops/dead-letter.ts';
 import { connectNats } from './nats.ts';
-
-/** A dead letter on its way back, as the adapter sends it. */
-export interface ReplayedLetter {
-  readonly subject: string;
-  readonly messageId: string;
-  readonly attempt: number;
-  readonly body: Uint8Array;
-  readonly correlationId: string | null;
-  readonly dlqSeq: number;
-  readonly consumer: string;
-}
 
 export interface ReplaySink {
   publish(letter: ReplayedLetter): Promise<void>;
   newestOn(subject: string): Promise<string | undefined>;
+  /** Rejects while NATS is away. */
+  ping(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -56,6 +47,9 @@ export function openReplaySink(url: string): ReplaySink {
     async newestOn(subject) {
       const message = await stored(await reached(), 'REPLAYS', { last_by_subj: subject });
       return message?.get(messageIdHeader) || undefined;
+    },
+    async ping() {
+      await reached();
     },
     async close() {
       closed = true;

@@ -43,6 +43,7 @@ const exported = new Set([
   'gpuaas.operation',
   'gpuaas.listener',
   'gpuaas.correlation_id',
+  'gpuaas.error_code',
   'gpuaas.consumer',
   'gpuaas.outcome',
   'messaging.system',

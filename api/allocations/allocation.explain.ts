@@ -1,29 +1,44 @@
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import type { z } from 'zod';
 import type { explainSchema } from '../../contracts/allocations/allocation.api.ts';
-import { nodeTaskWait } from '../../contracts/allocations/allocation.waits.ts';
+import { isTerminalAllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
+import { nodeTaskWait, taskPauseMs } from '../../contracts/allocations/allocation.waits.ts';
+import { CodedError } from '../../contracts/errors.ts';
 import { allocationWorkflowId, asId, type AllocationId } from '../../contracts/ids.ts';
 import { taskQueues } from '../../contracts/queues.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
-import { latestTask } from '../../db/allocations/allocation.views.ts';
-import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
+import { waitFacts, type TaskFacts, type WaitFacts } from '../../db/allocations/allocation.views.ts';
 import type { ApiDeps } from '../deps.ts';
 
 type Explanation = z.infer<typeof explainSchema>;
 type Wait = Pick<Explanation, 'waiting_on' | 'who_can_unblock'>;
+type TaskView = NonNullable<Explanation['node_task']>;
+
+/** Since when a step waits for a worker, and when one last asked for steps, as far as anybody knows. */
+interface MissingWorker {
+  readonly since: string;
+  readonly lastPollAt: string | null;
+}
 
 /** The engine's part is a help, not the truth: it gets this long, then the rest is served without it. */
 const describeDeadlineMs = 1000;
 /** A step that no worker has taken for this long waits for a worker, whatever the row says. */
 const stepDueMs = 5000;
-/** Longest pause between two attempts of a node task; the workflow's own bound. */
-const maximumPauseMs = 30_000;
 
-/** What an allocation waits for: the row's own columns, its newest node task, and what only the engine knows. */
-export async function explain(deps: ApiDeps, row: AllocationRow, isAdmin: boolean): Promise<Explanation> {
-  const task = await latestTask(deps.db.q, row.id);
+/**
+ * What an allocation waits for: its row, its node, its newest node task, and what only the engine knows.
+ * @param found the row that the caller may see; it is read anew, together with the rest.
+ * @param isAdmin admins also see the words of failures, the engine's page, and the node after the end.
+ * @throws CodedError allocation_not_found.
+ */
+export async function explain(deps: ApiDeps, found: AllocationRow, isAdmin: boolean): Promise<Explanation> {
+  const facts = await waitFacts(deps.db.q, found.id, await deps.policies.get('node.offline_after_seconds'));
+  if (facts === undefined) throw new CodedError('allocation_not_found');
+  const { row } = facts;
   const run = await describeRun(deps, asId(row.id));
-  const cause = (await workerIsMissing(deps, run)) ?? (await nodeIsTheCause(deps, row, task));
+  const missing = run === null ? undefined : await missingWorker(deps, run);
+  const task = facts.task === undefined ? null : await taskView(deps, facts.task);
+  const cause = missing === undefined ? nodeWait(facts, task) : workerWait(missing);
   const wait: Wait = cause ?? { waiting_on: row.waitingOn, who_can_unblock: row.whoCanUnblock };
   return {
     allocation_id: row.id,
@@ -32,17 +47,44 @@ export async function explain(deps: ApiDeps, row: AllocationRow, isAdmin: boolea
     waiting_on: wait.waiting_on,
     deadline: row.deadline?.toISOString() ?? null,
     who_can_unblock: wait.who_can_unblock,
-    node_task:
-      task === undefined
-        ? null
-        : {
-            id: task.id,
-            kind: task.kind,
-            state: task.state,
-            offered_at: task.offeredAt?.toISOString() ?? null,
-            last_seen_at: task.lastSeenAt?.toISOString() ?? null,
-          },
-    workflow: run === null ? null : runView(deps, run, isAdmin),
+    node_task: task,
+    node: nodeView(facts, isAdmin),
+    workflow: run === null ? null : runView(deps, run, missing, isAdmin),
+  };
+}
+
+/** The newest task with its attempts, as the policies that hold now have them. */
+async function taskView(deps: ApiDeps, task: TaskFacts): Promise<TaskView> {
+  const { verdict, resultAt, failures } = task;
+  const failure = verdict?.outcome === 'failed' ? verdict.failure : undefined;
+  const [attempts, firstPauseMs] = await Promise.all([
+    deps.policies.get('allocation.task_attempts'),
+    deps.policies.get('allocation.task_retry_milliseconds'),
+  ]);
+  const isTriedAgain = task.isOfPhase && failure?.retryable === true && failures < attempts;
+  return {
+    id: task.id,
+    kind: task.kind,
+    state: task.state,
+    offered_at: task.offeredAt?.toISOString() ?? null,
+    last_seen_at: task.lastSeenAt?.toISOString() ?? null,
+    attempt: task.isOfPhase ? failures + (failure === undefined ? 1 : 0) : null,
+    max_attempts: task.isOfPhase ? attempts : null,
+    next_attempt_at:
+      isTriedAgain && resultAt !== null
+        ? new Date(resultAt.getTime() + taskPauseMs(firstPauseMs, failures)).toISOString()
+        : null,
+    failure_code: failure?.code ?? null,
+  };
+}
+
+/** The node as long as it is the allocation's own; afterwards it is another tenant's, and for admins only. */
+function nodeView({ row, node }: WaitFacts, isAdmin: boolean): Explanation['node'] {
+  if (isTerminalAllocationState(row.state) && !isAdmin) return null;
+  return {
+    id: row.nodeId,
+    last_contact_at: node.lastContactAt?.toISOString() ?? null,
+    silent_for_seconds: node.silentForSeconds,
   };
 }
 
@@ -56,7 +98,12 @@ async function describeRun(deps: ApiDeps, id: AllocationId): Promise<WorkflowExe
   }
 }
 
-function runView(deps: ApiDeps, run: WorkflowExecutionDescription, isAdmin: boolean) {
+function runView(
+  deps: ApiDeps,
+  run: WorkflowExecutionDescription,
+  missing: MissingWorker | undefined,
+  isAdmin: boolean,
+): NonNullable<Explanation['workflow']> {
   const { namespace } = deps.temporal.options;
   return {
     id: run.workflowId,
@@ -66,6 +113,8 @@ function runView(deps: ApiDeps, run: WorkflowExecutionDescription, isAdmin: bool
       isAdmin && deps.config.temporalUiUrl !== undefined
         ? `${deps.config.temporalUiUrl}/namespaces/${namespace}/workflows/${run.workflowId}/${run.runId}/history`
         : null,
+    step_due_since: missing?.since ?? null,
+    last_worker_poll_at: missing?.lastPollAt ?? null,
     pending_activities: (run.raw.pendingActivities ?? []).map((activity) => ({
       type: activity.activityType?.name ?? 'unknown',
       attempt: activity.attempt ?? 1,
@@ -76,20 +125,24 @@ function runView(deps: ApiDeps, run: WorkflowExecutionDescription, isAdmin: bool
   };
 }
 
-/** The run has a step to do, and no worker comes for it. */
-async function workerIsMissing(
+/** The run has had a step to do for a while, and no worker comes for it. */
+async function missingWorker(
   deps: ApiDeps,
-  run: WorkflowExecutionDescription | null,
-): Promise<Wait | undefined> {
-  const dueAt = run === null ? [] : stepsDue(run);
-  const since = Math.min(...dueAt);
-  if (dueAt.length === 0 || Date.now() - since < stepDueMs) return undefined;
-  const queue = taskQueues.provisioning;
-  const polled = await lastPoll(deps, queue);
-  const workers =
-    polled === undefined ? 'none polls the queue' : `the last poll of the queue was at ${polled}`;
+  run: WorkflowExecutionDescription,
+): Promise<MissingWorker | undefined> {
+  const since = Math.min(...stepsDue(run));
+  if (!Number.isFinite(since) || Date.now() - since < stepDueMs) return undefined;
   return {
-    waiting_on: `a worker of ${queue}: a step waits for one since ${new Date(since).toISOString()}, ${workers}`,
+    since: new Date(since).toISOString(),
+    lastPollAt: (await lastPoll(deps, taskQueues.provisioning)) ?? null,
+  };
+}
+
+function workerWait({ since, lastPollAt }: MissingWorker): Wait {
+  const workers =
+    lastPollAt === null ? 'none polls the queue' : `the last poll of the queue was at ${lastPollAt}`;
+  return {
+    waiting_on: `a worker of ${taskQueues.provisioning}: a step waits for one since ${since}, ${workers}`,
     who_can_unblock: 'platform',
   };
 }
@@ -128,60 +181,30 @@ async function lastPoll(deps: ApiDeps, queue: string): Promise<string | undefine
 }
 
 /** The node has an open task and is silent, or it has failed its task and will be asked again. */
-async function nodeIsTheCause(
-  deps: ApiDeps,
-  row: AllocationRow,
-  task: NodeTaskRow | undefined,
-): Promise<Wait | undefined> {
-  if (task === undefined || (row.state !== 'provisioning' && row.state !== 'releasing')) return undefined;
-  if (task.state === 'queued' || task.state === 'offered') {
-    const silence = await silenceOf(deps, task.nodeId);
+function nodeWait({ row, node, task: asked }: WaitFacts, task: TaskView | null): Wait | undefined {
+  if (asked === undefined || task === null) return undefined;
+  if (row.state !== 'provisioning' && row.state !== 'releasing') return undefined;
+  if (asked.state === 'queued' || asked.state === 'offered') {
+    const silence = silenceOf(node);
     if (silence === undefined) return undefined;
-    return { waiting_on: `${nodeTaskWait(task.kind)}: ${silence}`, who_can_unblock: 'node' };
+    return { waiting_on: `${nodeTaskWait(asked.kind)}: ${silence}`, who_can_unblock: 'node' };
   }
-  const { verdict, resultAt } = task;
-  if (verdict?.outcome !== 'failed' || !verdict.failure.retryable || resultAt === null) return undefined;
-  const [failed, attempts, pauseMs] = await Promise.all([
-    failuresOfPhase(deps, row),
-    deps.policies.get('allocation.task_attempts'),
-    deps.policies.get('allocation.task_retry_milliseconds'),
-  ]);
-  if (failed >= attempts) return undefined;
-  const next = new Date(resultAt.getTime() + Math.min(pauseMs * 2 ** (failed - 1), maximumPauseMs));
+  const { attempt, max_attempts: attempts, next_attempt_at: next, failure_code: code } = task;
+  if (attempt === null || attempts === null || next === null || code === null) return undefined;
   // Only the code: the words of a node stay in its task.
-  const reason = `${nodeTaskWait(task.kind)} failed with ${verdict.failure.code}`;
+  const reason = `${nodeTaskWait(asked.kind)} failed with ${code}`;
   return {
-    waiting_on: `attempt ${failed + 1} of ${attempts} at ${next.toISOString()}: ${reason}`,
+    waiting_on: `attempt ${attempt + 1} of ${attempts} at ${next}: ${reason}`,
     who_can_unblock: 'node',
   };
 }
 
 /** Says how long nothing was heard of a node; undefined as long as it counts as there. */
-async function silenceOf(deps: ApiDeps, nodeId: string): Promise<string | undefined> {
-  const offlineAfterSeconds = await deps.policies.get('node.offline_after_seconds');
-  const silent = await deps.db.q.query.nodes.findFirst({
-    columns: { lastContactAt: true },
-    where: (node, { and, eq, sql }) =>
-      and(
-        eq(node.id, nodeId),
-        sql`coalesce(${node.lastContactAt}, '-infinity') < gpuaas_now() - make_interval(secs => ${offlineAfterSeconds})`,
-      ),
-  });
-  if (silent === undefined) return undefined;
-  const { lastContactAt } = silent;
-  return lastContactAt === null
-    ? 'the node was never heard of'
+function silenceOf({ lastContactAt, silentForSeconds }: WaitFacts['node']): string | undefined {
+  if (lastContactAt === null) return 'the node was never heard of';
+  return silentForSeconds === null
+    ? undefined
     : `nothing was heard of the node since ${lastContactAt.toISOString()}`;
-}
-
-/** Attempts that ended with a failure since the row came into its state. */
-async function failuresOfPhase(deps: ApiDeps, row: AllocationRow): Promise<number> {
-  const failed = await deps.db.q.query.nodeTasks.findMany({
-    columns: { id: true },
-    where: (task, { and, eq, gte }) =>
-      and(eq(task.allocationId, row.id), eq(task.state, 'failed'), gte(task.createdAt, row.stateSince)),
-  });
-  return failed.length;
 }
 
 /** `PendingActivityState` of the engine's API. */

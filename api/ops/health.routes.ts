@@ -36,18 +36,25 @@ export function healthRoutes(deps: ApiDeps): Route[] {
   ];
 }
 
-function probes(deps: ApiDeps): Record<string, Probe> {
-  const { db, temporal, redis, tokens, config } = deps;
+/** How each server is asked whether it works; also what the gauge of dependencies shows. */
+export function dependencyProbes({ db, temporal, redis, config }: ApiDeps) {
   return {
-    postgres: { required: true, ask: () => db.q.execute(sql`select 1`) },
-    temporal: {
-      required: true,
-      ask: () =>
-        temporal.withDeadline(Date.now() + probeTimeoutMs, () =>
-          temporal.workflowService.describeNamespace({ namespace: config.temporal.namespace }),
-        ),
-    },
-    redis: { required: false, ask: () => redis.ping() },
+    postgres: () => db.q.execute(sql`select 1`),
+    temporal: () =>
+      temporal.withDeadline(Date.now() + probeTimeoutMs, () =>
+        temporal.workflowService.describeNamespace({ namespace: config.temporal.namespace }),
+      ),
+    redis: () => redis.ping(),
+  };
+}
+
+function probes(deps: ApiDeps): Record<string, Probe> {
+  const { tokens } = deps;
+  const { postgres, temporal, redis } = dependencyProbes(deps);
+  return {
+    postgres: { required: true, ask: postgres },
+    temporal: { required: true, ask: temporal },
+    redis: { required: false, ask: redis },
     // Cached keys check tokens without the issuer.
     issuer: { required: !tokens.hasKeys(), ask: (signal) => tokens.probe(signal) },
   };

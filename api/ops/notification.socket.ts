@@ -2,11 +2,8 @@
  * `/ws/notifications` on the public listener: one socket, one signed-in user, one notification per text frame. The
  * handshake always succeeds and a refusal is a close code, because a browser sees no HTTP status here.
  */
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { isCorrelationId } from '../../contracts/envelope.ts';
 import { CodedError } from '../../contracts/errors.ts';
 import { notificationCloses } from '../../contracts/ops/notification.ts';
 import { headPosition, positionAfter } from '../../db/ops/notification.views.ts';
@@ -15,18 +12,14 @@ import { createTokenAuthentication, type AuthenticateToken } from '../middleware
 import { classify } from '../middleware/errors.ts';
 import { createLimiter, type Limiter } from '../middleware/limits.ts';
 import type { Caller } from '../route.ts';
+import type { HandshakeOutcome, SocketRoute } from '../server.ts';
 import { NotificationConnection } from './notification.connection.ts';
 import { chooseProtocol, closeCodeOf, readHandshake, remoteAddressOf } from './notification.handshake.ts';
 import { NotificationHub } from './notification.hub.ts';
 import { createSocketQuota, type SocketQuota } from './notification.quota.ts';
 
 /** The sockets of one process. */
-export interface NotificationSockets {
-  /**
-   * Takes over an upgraded connection.
-   * @param refuse answers whoever speaks no WebSocket.
-   */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, refuse: (error: CodedError) => void): void;
+export interface NotificationSockets extends SocketRoute {
   /** Closes all of them with 1001 and waits until they are gone. */
   close(): Promise<void>;
 }
@@ -84,14 +77,18 @@ export function createNotificationSockets(deps: ApiDeps): NotificationSockets {
   }, pingMs);
   heartbeat.unref();
   return {
-    upgrade: (request, socket, head, refuse) => {
-      if (draining || all.open.size >= socketsMax) {
-        refuse(new CodedError('service_unavailable'));
-        return;
-      }
-      refusals.set(request, refuse);
-      server.handleUpgrade(request, socket, head, (ws) => void serve(all, ws, request));
-    },
+    operation: 'serverUserNotification',
+    upgrade: ({ request, socket, head, correlationId, refuse }) =>
+      new Promise((resolve) => {
+        if (draining || all.open.size >= socketsMax) {
+          resolve(refuse(new CodedError('service_unavailable')));
+          return;
+        }
+        refusals.set(request, (error) => resolve(refuse(error)));
+        server.handleUpgrade(request, socket, head, (ws) => resolve(serve(all, ws, request, correlationId)));
+        // Both are called before it returns; neither is when the client has gone.
+        if (socket.destroyed) resolve(refuse(new CodedError('invalid_request')));
+      }),
     close: async () => {
       draining = true;
       clearInterval(heartbeat);
@@ -103,10 +100,14 @@ export function createNotificationSockets(deps: ApiDeps): NotificationSockets {
   };
 }
 
-async function serve(all: Sockets, ws: WebSocket, request: IncomingMessage): Promise<void> {
+/** Resolves when the socket is admitted, or is being closed because it is not. */
+async function serve(
+  all: Sockets,
+  ws: WebSocket,
+  request: IncomingMessage,
+  correlationId: string,
+): Promise<HandshakeOutcome> {
   const { deps, open } = all;
-  const given = request.headers['x-correlation-id'];
-  const correlationId = isCorrelationId(given) ? given : randomUUID();
   const connection = new NotificationConnection(ws, {
     ...deps.config.notifications,
     correlationId,
@@ -115,8 +116,12 @@ async function serve(all: Sockets, ws: WebSocket, request: IncomingMessage): Pro
     onClosed: () => open.delete(connection),
   });
   open.add(connection);
+  let userId: string | undefined;
   try {
-    await admit(all, connection, request);
+    const arrival = await identify(all, request);
+    userId = arrival.caller.userId;
+    await admit(all, connection, arrival);
+    return { status: 101, userId };
   } catch (error) {
     const coded = classify(error);
     if (coded.status >= 500) {
@@ -125,22 +130,34 @@ async function serve(all: Sockets, ws: WebSocket, request: IncomingMessage): Pro
         'socket failed',
       );
     }
-    await connection.end(closeCodeOf(coded), coded.code);
+    void connection.end(closeCodeOf(coded), coded.code);
+    return { status: coded.status, code: coded.code, ...(userId === undefined ? {} : { userId }) };
   }
+}
+
+/** Who comes, until when, and from where on. */
+interface Arrival {
+  readonly caller: Caller;
+  readonly expiresAtMs: number;
+  readonly after: string | undefined;
+}
+
+async function identify(all: Sockets, request: IncomingMessage): Promise<Arrival> {
+  const { origins } = all.deps.config.notifications;
+  const { token, after } = await withoutToken(all, request, () =>
+    Promise.resolve(readHandshake(request, origins)),
+  );
+  return { ...(await withoutToken(all, request, () => all.authenticate(token))), after };
 }
 
 /** Everything between the handshake and the first notification. */
 async function admit(
   all: Sockets,
   connection: NotificationConnection,
-  request: IncomingMessage,
+  { caller, expiresAtMs, after }: Arrival,
 ): Promise<void> {
   const { deps, limiter } = all;
-  const { config, policies } = deps;
-  const { token, after } = await withoutToken(all, request, () =>
-    Promise.resolve(readHandshake(request, config.notifications.origins)),
-  );
-  const { caller, expiresAtMs } = await withoutToken(all, request, () => all.authenticate(token));
+  const { policies } = deps;
   if (!(await limiter.user(caller.userId, 'api')).allowed) throw new CodedError('rate_limit_exceeded');
   const max = await policies.get('notification.max_connections_per_user');
   if (!(await all.quota.take(caller.userId, connection.id, max))) throw new CodedError('rate_limit_exceeded');

@@ -80,14 +80,45 @@ export const explainSchema = z
         state: z.string(),
         offered_at: instantSchema.nullable(),
         last_seen_at: instantSchema.nullable(),
+        attempt: z.int().min(1).nullable().meta({
+          description: 'Which attempt of its phase the task belongs to; null when that phase is over.',
+        }),
+        max_attempts: z.int().min(1).nullable().meta({
+          description: 'Attempts that its phase has; null when that phase is over.',
+        }),
+        next_attempt_at: instantSchema.nullable().meta({
+          description: 'When the task that failed is tried again; null when none is due.',
+        }),
+        failure_code: z.string().nullable().meta({ description: 'Why the node failed; null unless it did.' }),
       })
-      .nullable(),
+      .nullable()
+      .meta({ description: 'The newest task; null when no node was asked yet.' }),
+    node: z
+      .strictObject({
+        id: z.uuid(),
+        last_contact_at: instantSchema
+          .nullable()
+          .meta({ description: 'When its agent last called; null when it never did.' }),
+        silent_for_seconds: z.int().min(0).nullable().meta({
+          description:
+            'Seconds since then; null as long as the node counts as there, or when it never called.',
+        }),
+      })
+      .nullable()
+      .meta({ description: 'The node that it holds; admins see it after the end too.' }),
     workflow: z
       .strictObject({
         id: z.string(),
         run_id: z.string(),
         status: z.string(),
         ui_url: z.string().nullable(),
+        step_due_since: instantSchema.nullable().meta({
+          description: 'Since when a step waits for a worker; null when none has waited for long.',
+        }),
+        last_worker_poll_at: instantSchema.nullable().meta({
+          description:
+            'When a worker last asked for steps, while one waits; null when none waits, or no poll is known.',
+        }),
         pending_activities: z.array(
           z.strictObject({
             type: z.string(),

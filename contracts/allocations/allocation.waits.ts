@@ -19,3 +19,13 @@ export const allocationWaits = {
 
 /** What it waits for while a node works on a task: the same words in the row, `explain` and the Temporal UI. */
 export const nodeTaskWait = (kind: NodeTaskKind): string => `node task ${kind}`;
+
+const longestPauseMs = 30_000;
+
+/**
+ * The pause before a node's task is tried again, in milliseconds: doubles up to 30 s.
+ * @param firstMs after the first attempt.
+ * @param tried attempts so far, all failed; at least one.
+ */
+export const taskPauseMs = (firstMs: number, tried: number): number =>
+  Math.min(firstMs * 2 ** (tried - 1), longestPauseMs);

@@ -3214,12 +3214,29 @@ export interface components {
       deadline: (string | null);
       /** Who can move it on: `node` the agent, `platform` the control plane itself. */
       who_can_unblock: ('nobody' | 'user' | 'admin' | 'node' | 'platform');
+      /** The newest task; null when no node was asked yet. */
       node_task: ({
         id: string;
         kind: string;
         state: string;
         offered_at: (string | null);
         last_seen_at: (string | null);
+        /** Which attempt of its phase the task belongs to; null when that phase is over. */
+        attempt: (number | null);
+        /** Attempts that its phase has; null when that phase is over. */
+        max_attempts: (number | null);
+        /** When the task that failed is tried again; null when none is due. */
+        next_attempt_at: (string | null);
+        /** Why the node failed; null unless it did. */
+        failure_code: (string | null);
+      } | null);
+      /** The node that it holds; admins see it after the end too. */
+      node: ({
+        id: string;
+        /** When its agent last called; null when it never did. */
+        last_contact_at: (string | null);
+        /** Seconds since then; null as long as the node counts as there, or when it never called. */
+        silent_for_seconds: (number | null);
       } | null);
       /** Null when the run is closed and forgotten, or the engine cannot be reached. */
       workflow: ({
@@ -3227,6 +3244,10 @@ export interface components {
         run_id: string;
         status: string;
         ui_url: (string | null);
+        /** Since when a step waits for a worker; null when none has waited for long. */
+        step_due_since: (string | null);
+        /** When a worker last asked for steps, while one waits; null when none waits, or no poll is known. */
+        last_worker_poll_at: (string | null);
         pending_activities: {
           type: string;
           attempt: number;
@@ -3658,7 +3679,7 @@ export interface components {
       };
     };
     Policy: {
-      key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'notification.max_connections_per_user' | 'notification.retention_days' | 'event.log_retention_days' | 'event.memory_days' | 'node.offline_after_seconds');
+      key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'notification.max_connections_per_user' | 'notification.retention_days' | 'event.log_retention_days' | 'event.memory_days' | 'dead_letter.alert_window_seconds' | 'dead_letter.retention_days' | 'node.offline_after_seconds');
       type: ('int' | 'bool' | 'string');
       value: (number | boolean | string);
       default: (number | boolean | string);

@@ -40,5 +40,21 @@ export const deadLetterHeaders = {
 /** Header of a replayed message: which replay of this letter it is, from 1. */
 export const replayHeader = 'Gpuaas-Replay';
 
+/** A dead letter on its way back to its consumer. */
+export interface ReplayedLetter {
+  /** Of the one consumer group that gave it up. */
+  readonly subject: string;
+  /** JetStream drops a second message of the same id. */
+  readonly messageId: string;
+  /** Which replay of the letter it is, from 1. */
+  readonly attempt: number;
+  /** The bytes that the producer wrote. */
+  readonly body: Uint8Array;
+  readonly correlationId: string | null;
+  /** The letter's newest place in the DLQ, and whose letter it is: its trace is read there. */
+  readonly dlqSeq: number;
+  readonly consumer: string;
+}
+
 /** Group of a message in the DLQ that none of our consumers sent there: nobody can get it again. */
 export const strangersGroup = 'unknown';

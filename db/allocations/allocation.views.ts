@@ -3,7 +3,7 @@ import type { AllocationView } from '../../contracts/allocations/allocation.api.
 import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
 import type { Queryable } from '../client.ts';
 import type { NodeTaskRow } from '../nodes/node-task.schema.ts';
-import { allocations, nodes, nodeTasks, posixIdentities, projectMembers, timeline } from '../schema.ts';
+import { allocations, nodes, posixIdentities, projectMembers, timeline } from '../schema.ts';
 import { columnsOf, statement } from '../statement.ts';
 import type { AllocationRow } from './allocation.schema.ts';
 
@@ -147,15 +147,86 @@ export async function listTimeline(q: Queryable, entityId: string, afterSeq: num
     .limit(limit + 1);
 }
 
-/** The newest task of an allocation. */
-export async function latestTask(q: Queryable, allocationId: string) {
-  const [task] = await q
-    .select()
-    .from(nodeTasks)
-    .where(eq(nodeTasks.allocationId, allocationId))
-    .orderBy(desc(nodeTasks.fence))
-    .limit(1);
-  return task;
+interface NodeFacts {
+  /** Null when the node was never heard of. */
+  readonly lastContactAt: Date | null;
+  /** Whole seconds since then; null as long as it counts as there, and when it was never heard of. */
+  readonly silentForSeconds: number | null;
+}
+
+type TaskColumns = Pick<
+  NodeTaskRow,
+  'id' | 'kind' | 'state' | 'offeredAt' | 'lastSeenAt' | 'verdict' | 'resultAt'
+>;
+
+/** The newest task of an allocation, and where it stands among the attempts of its phase. */
+export interface TaskFacts extends TaskColumns {
+  /** Whether the phase that it belongs to is still under way. */
+  readonly isOfPhase: boolean;
+  /** Attempts of the phase that have ended with a failure. */
+  readonly failures: number;
+}
+
+/** What Postgres knows of the wait of an allocation, at one instant. */
+export interface WaitFacts {
+  readonly row: AllocationRow;
+  readonly node: NodeFacts;
+  /** Undefined when no node was asked yet. */
+  readonly task: TaskFacts | undefined;
+}
+
+type WaitRow = AllocationRow &
+  NodeFacts &
+  Omit<TaskFacts, 'id' | 'state'> & {
+    readonly taskId: string | null;
+    readonly taskState: TaskFacts['state'];
+  };
+
+// Provisioning that failed cleans up in the same state: its attempts are counted by themselves.
+const waitStatement = statement<{ id: string; offline_after_seconds: number }, WaitRow>(
+  'allocation-wait-facts',
+  `select ${columnsOf(allocations, 'a')}, n.last_contact_at as "lastContactAt",
+    case when n.last_contact_at < gpuaas_now() - make_interval(secs => :offline_after_seconds::float8)
+      then floor(extract(epoch from gpuaas_now() - n.last_contact_at))::float8 end as "silentForSeconds",
+    t.id as "taskId", t.kind, t.state as "taskState", t.offered_at as "offeredAt", t.last_seen_at as "lastSeenAt",
+    t.verdict, t.result_at as "resultAt",
+    a.state in ('provisioning', 'releasing') and t.created_at >= a.state_since as "isOfPhase",
+    (select count(*)::int from node_tasks f
+      where f.allocation_id = a.id and f.state = 'failed' and f.created_at >= a.state_since
+        and (f.kind = 'node.allocation_prepare') = (t.kind = 'node.allocation_prepare')) as failures
+  from allocations a
+  join nodes n on n.id = a.node_id
+  left join lateral (
+    select * from node_tasks where allocation_id = a.id order by fence desc limit 1) t on true
+  where a.id = :id::uuid`,
+);
+
+/**
+ * What an allocation waits for, as far as Postgres knows; undefined when it has no row.
+ * @param offlineAfterSeconds silence after which a node does not count as there.
+ */
+export async function waitFacts(
+  q: Queryable,
+  id: string,
+  offlineAfterSeconds: number,
+): Promise<WaitFacts | undefined> {
+  const [only] = await waitStatement(q, { id, offline_after_seconds: offlineAfterSeconds });
+  if (only === undefined) return undefined;
+  const { lastContactAt, silentForSeconds, ...rest } = only;
+  const { taskId, taskState, kind, offeredAt, lastSeenAt, verdict, resultAt, isOfPhase, failures, ...row } =
+    rest;
+  return {
+    row,
+    node: { lastContactAt, silentForSeconds },
+    task:
+      taskId === null
+        ? undefined
+        : {
+            id: taskId,
+            state: taskState,
+            ...{ kind, offeredAt, lastSeenAt, verdict, resultAt, isOfPhase, failures },
+          },
+  };
 }
 
 /** What the dispatch of a node task is decided by and made from. */

@@ -5,7 +5,6 @@
  * not before any that is there; whoever tells a user takes one after the operators' last. So whatever is committed
  * later is also sorted later, whatever the clock does, and one id tells where an admin was in both.
  */
-import { isUuid } from '../../contracts/ids.ts';
 import type { LiveNotification } from '../../contracts/ops/notification.api.ts';
 import {
   operatorsRecipient,
@@ -56,7 +55,7 @@ export interface Notifier {
    * @returns what to do after the commit; undefined when nothing is new.
    */
   notify(tx: Tx, list: readonly NewNotification[]): Promise<Announce | undefined>;
-  /** Tells all operators. The same alert (event, subject, instant and text) is stored once. */
+  /** Tells all operators. One alert per event id is stored, the first; the others are silent, whatever they say. */
   alertOperators(tx: Tx, alert: OperatorsAlert): Promise<Announce | undefined>;
 }
 
@@ -75,7 +74,12 @@ export function createNotifier(publish: (channel: string, message: string) => Pr
   };
   return {
     notify: (tx, list) => store(tx, list.map(identified)),
-    alertOperators: (tx, alert) => store(tx, [operatorsAlert(alert)]),
+    alertOperators: async (tx, alert) => {
+      const one = identified(operatorsAlert(alert));
+      // A flood of one alert does not hold up the order of all others.
+      const stored = await findStored(tx, { id: one.id });
+      return stored.length > 0 ? undefined : await store(tx, [one]);
+    },
   };
 }
 
@@ -87,20 +91,13 @@ const identified = (one: NewNotification): Identified => ({
   id: uuid5('notification', one.eventId, one.recipient),
 });
 
-/** One event can be worth several alerts, of several consumers for instance: the text tells them apart. */
-function operatorsAlert({ correlationId, ...alert }: OperatorsAlert): Identified {
-  const eventId = isUuid(alert.eventId) ? alert.eventId : uuid5('event', alert.eventId);
-  const facts = [alert.subject, alert.occurredAt.toISOString(), alert.title, alert.message];
-  return {
-    ...alert,
-    eventId,
-    id: uuid5('notification', alert.eventId, operatorsRecipient, ...facts),
-    recipient: operatorsRecipient,
-    message: `${alert.message} Correlation id: ${correlationId}.`,
-    type: 'info',
-    actionUrl: null,
-  };
-}
+const operatorsAlert = ({ correlationId, ...alert }: OperatorsAlert): NewNotification => ({
+  ...alert,
+  recipient: operatorsRecipient,
+  message: `${alert.message} Correlation id: ${correlationId}.`,
+  type: 'info',
+  actionUrl: null,
+});
 
 function announcement(row: StoredRow): [channel: string, message: string] {
   const live: LiveNotification = {
@@ -167,6 +164,11 @@ const shareOrder = statement<Record<string, never>, object>(
 const lockOrder = statement<Record<string, never>, object>(
   'notification_order_lock',
   `select pg_advisory_xact_lock(${orderLock})::text`,
+);
+
+const findStored = statement<{ id: string }, object>(
+  'notification_stored',
+  `select 1 from notifications where id = :id::uuid`,
 );
 
 /** @param createdAt its instant, as SQL. */

@@ -181,7 +181,7 @@ async function expectSearchable(life: Life, state: string): Promise<void> {
         ([name, value]) => JSON.stringify(searchAttributes[name]) === JSON.stringify(value),
       );
     },
-    { withinMs: 10_000, state: async () => (await runOf(life.id).describe()).searchAttributes },
+    { withinMs: 45_000, state: async () => (await runOf(life.id).describe()).searchAttributes },
   );
 }
 

@@ -1,13 +1,26 @@
 /** What `explain` says of a wait, held against what the test did to cause it. */
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTimeoutMs } from '../harness/api.ts';
+import { field, startTimeoutMs } from '../harness/api.ts';
 import { assertNoResidue, startLab, until, type Lab, type LabNode } from '../harness/lab.ts';
 
-const skus = ['no-worker', 'dead-agent', 'retried', 'no-engine', 'not-released'] as const;
+const skus = [
+  'no-worker',
+  'dead-agent',
+  'retried',
+  'second-try',
+  'given-up',
+  'no-engine',
+  'not-released',
+] as const;
 type Sku = (typeof skus)[number];
 const prepare = 'node.allocation_prepare';
+const cleanup = 'node.allocation_cleanup';
 const attempts = 3;
+/** Of a task that has not failed, in its first attempt. */
+const firstAttempt = { attempt: 1, max_attempts: attempts, next_attempt_at: null, failure_code: null };
+const phaseOver = { attempt: null, max_attempts: null, next_attempt_at: null };
+const stepTaken = { step_due_since: null, last_worker_poll_at: null };
 
 let lab: Lab;
 beforeAll(async () => {
@@ -61,6 +74,15 @@ async function untilWaitsFor(id: string, start: string): Promise<Record<string, 
   return told;
 }
 
+/** What an admin sees of the last contact of a node. */
+async function lastContactOf(node: LabNode): Promise<string> {
+  const seen = await lab.request('GET', `/api/v1/admin/nodes/${node.id}`, { as: 'dev-admin' });
+  return String(field(seen, 'last_contact_at'));
+}
+
+const millisOf = (fact: unknown, name: string): number =>
+  Date.parse(String((fact as Record<string, unknown>)[name]));
+
 const released = async (id: string): Promise<void> => {
   expect((await lab.release(id)).status).toBe(202);
   await lab.untilState(id, 'released');
@@ -77,38 +99,66 @@ describe('explain tells', () => {
     await lab.stopWorker();
     await node.start();
     await untilTask(id, 'succeeded');
-    const told = await untilWaitsFor(id, 'a worker of provisioning: a step waits for one since ');
+    const start = 'a worker of provisioning: a step waits for one since ';
+    const told = await untilWaitsFor(id, start);
+    const [since, polledAt] = String(told['waiting_on'])
+      .slice(start.length)
+      .split(', the last poll of the queue was at ');
     expect(told).toMatchObject({
       state: 'provisioning',
       who_can_unblock: 'platform',
-      node_task: { kind: prepare, state: 'succeeded' },
-      workflow: { status: 'running' },
+      node_task: { kind: prepare, state: 'succeeded', ...firstAttempt },
+      node: { id: node.id, silent_for_seconds: null },
+      workflow: { status: 'running', step_due_since: since, last_worker_poll_at: polledAt },
     });
+    // The step came with the node's result, and no worker has asked for any since.
+    expect(millisOf(told['workflow'], 'step_due_since')).toBeGreaterThanOrEqual(
+      Number((await taskOf(id)).at),
+    );
+    expect(millisOf(told['workflow'], 'last_worker_poll_at')).toBeLessThanOrEqual(Date.parse(String(since)));
     await lab.startWorker();
     await lab.untilState(id, 'active');
-    expect(await lab.explain(id)).toMatchObject(waitsForItsUser);
+    expect(await lab.explain(id)).toMatchObject({
+      ...waitsForItsUser,
+      node_task: phaseOver,
+      workflow: stepTaken,
+    });
     await released(id);
   });
 
-  it('a dead agent: since when nothing was heard of the node', async () => {
+  it('a dead agent: since when nothing was heard of the node, or that nothing ever was', async () => {
     const node = nodeOf('dead-agent');
     await node.stop();
     const id = await created('dead-agent');
     await untilTask(id, 'queued');
+    const contactAt = await lastContactOf(node);
     expect(await lab.explain(id)).toMatchObject({
       waiting_on: `node task ${prepare}`,
       who_can_unblock: 'node',
+      node_task: firstAttempt,
+      node: { id: node.id, last_contact_at: contactAt, silent_for_seconds: null },
     });
     await lab.setPolicy('node.offline_after_seconds', 1);
-    const start = `node task ${prepare}: nothing was heard of the node since `;
-    const told = await untilWaitsFor(id, start);
+    await untilWaitsFor(id, `node task ${prepare}: nothing was heard of the node since ${contactAt}`);
+    const secondsSince = () => Math.floor((Date.now() - Date.parse(contactAt)) / 1000);
+    const atLeast = secondsSince();
+    const told = await lab.explain(id);
     expect(told).toMatchObject({
       state: 'provisioning',
       who_can_unblock: 'node',
-      node_task: { state: 'queued', offered_at: null },
+      node_task: { state: 'queued', offered_at: null, ...firstAttempt },
+      node: { id: node.id, last_contact_at: contactAt },
+      workflow: stepTaken,
     });
-    const seen = await lab.request('GET', `/api/v1/admin/nodes/${node.id}`, { as: 'dev-admin' });
-    expect(seen.body).toMatchObject({ last_contact_at: String(told['waiting_on']).slice(start.length) });
+    const { silent_for_seconds: silentForSeconds } = told['node'] as { silent_for_seconds: number };
+    expect(silentForSeconds).toBeGreaterThanOrEqual(atLeast);
+    expect(silentForSeconds).toBeLessThanOrEqual(secondsSince());
+    await lab.db.q.execute(sql`update nodes set last_contact_at = null where id = ${node.id}::uuid`);
+    expect(await lab.explain(id)).toMatchObject({
+      waiting_on: `node task ${prepare}: the node was never heard of`,
+      who_can_unblock: 'node',
+      node: { id: node.id, last_contact_at: null, silent_for_seconds: null },
+    });
     await lab.setPolicy('node.offline_after_seconds', 3600);
     await node.start();
     await lab.untilState(id, 'active');
@@ -131,7 +181,12 @@ describe('explain tells', () => {
         state: 'provisioning',
         waiting_on: `attempt 2 of ${attempts} at ${next}: node task ${prepare} failed with ${code}`,
         who_can_unblock: 'node',
-        node_task: { kind: prepare, state: 'failed' },
+        node_task: {
+          ...{ kind: prepare, state: 'failed', attempt: 1, max_attempts: attempts },
+          ...{ next_attempt_at: next, failure_code: code },
+        },
+        node: { id: nodeOf('retried').id, silent_for_seconds: null },
+        workflow: stepTaken,
       });
       expect(JSON.stringify(told)).not.toContain(message);
     }
@@ -139,18 +194,62 @@ describe('explain tells', () => {
     await released(id);
   });
 
+  it('an attempt after one that failed: its number, and no failure any more', async () => {
+    nodeOf('second-try').faults([
+      { kind: prepare, behaviour: 'fail' },
+      { kind: prepare, behaviour: 'hang' },
+    ]);
+    const id = await created('second-try');
+    await until('the second attempt is with the node', async () => {
+      const task = (await lab.explain(id))['node_task'] as Record<string, unknown> | null;
+      return task?.['attempt'] === 2 && task['state'] === 'offered';
+    });
+    expect(await lab.explain(id)).toMatchObject({
+      state: 'provisioning',
+      waiting_on: `node task ${prepare}`,
+      who_can_unblock: 'node',
+      node_task: { ...firstAttempt, attempt: 2, kind: prepare, state: 'offered' },
+    });
+    await released(id);
+  });
+
+  it('a node that is cleaned after all attempts failed: the attempts of the cleanup', async () => {
+    const node = nodeOf('given-up');
+    node.faults([
+      { kind: prepare, behaviour: 'fail', times: attempts },
+      { kind: cleanup, behaviour: 'hang', delayMs: 2000 },
+    ]);
+    const id = await created('given-up');
+    await until('the cleanup is with the node', async () => {
+      const task = (await lab.explain(id))['node_task'] as Record<string, unknown> | null;
+      return task?.['kind'] === cleanup && task['state'] === 'offered';
+    });
+    expect(await lab.explain(id)).toMatchObject({
+      state: 'provisioning',
+      waiting_on: `node task ${cleanup}`,
+      node_task: { ...firstAttempt, kind: cleanup, state: 'offered' },
+      node: { id: node.id },
+    });
+    await lab.untilState(id, 'failed');
+    expect(await lab.explain(id)).toMatchObject({ state: 'failed', node_task: phaseOver, node: null });
+    expect(await lab.explain(id, 'dev-admin')).toMatchObject({ state: 'failed', node: { id: node.id } });
+    await assertNoResidue(lab, [{ id, state: 'failed' }]);
+  });
+
   it('a failed release: its user and an admin can go on, and both really can', async () => {
     const id = await created('not-released');
     await lab.untilState(id, 'active');
     for (const goOn of [lab.release, lab.forceRelease]) {
-      nodeOf('not-released').faults([{ kind: 'node.allocation_cleanup', behaviour: 'fail_permanent' }]);
+      nodeOf('not-released').faults([{ kind: cleanup, behaviour: 'fail_permanent' }]);
       expect((await goOn(id)).status).toBe(202);
       await lab.untilState(id, 'release_failed');
       expect(await lab.explain(id)).toMatchObject({
         state: 'release_failed',
         waiting_on: 'a release by its user or a force-release by an admin',
         who_can_unblock: 'admin',
-        workflow: { status: 'running' },
+        node_task: { kind: cleanup, state: 'failed', failure_code: (await taskOf(id)).code, ...phaseOver },
+        node: { id: nodeOf('not-released').id },
+        workflow: { status: 'running', ...stepTaken },
       });
     }
     await released(id);
@@ -158,7 +257,11 @@ describe('explain tells', () => {
       state: 'released',
       waiting_on: null,
       who_can_unblock: 'nobody',
+      node_task: { ...phaseOver, failure_code: null },
+      node: null,
     });
+    // The node may be another tenant's by now: how it is is for admins.
+    expect(await lab.explain(id, 'dev-admin')).toMatchObject({ node: { id: nodeOf('not-released').id } });
   });
 
   it('the engine away: all that Postgres knows, without the run', async () => {
@@ -167,11 +270,16 @@ describe('explain tells', () => {
     const before = await lab.explain(id);
     expect(before).toMatchObject({ ...waitsForItsUser, workflow: { status: 'running' } });
     await lab.api.stack.parts.temporal.stop();
-    const told = await lab.explain(id);
-    expect(told).toEqual({ ...before, workflow: null });
+    // The agent goes on to call.
+    const node = {
+      id: nodeOf('no-engine').id,
+      last_contact_at: expect.any(String),
+      silent_for_seconds: null,
+    };
+    expect(await lab.explain(id)).toEqual({ ...before, node, workflow: null });
     await lab.api.stack.parts.temporal.start();
     await until('the run is told again', async () => (await lab.explain(id))['workflow'] !== null);
-    expect(await lab.explain(id)).toEqual(before);
+    expect(await lab.explain(id)).toEqual({ ...before, node });
     await released(id);
   });
 });

@@ -205,7 +205,7 @@ describe('Redis or the issuer away', () => {
       redis: { ok: false, required: false },
       issuer: { ok: false, required: false },
     });
-    for (const part of Object.values(parts)) expect(part.latency_ms).toBeLessThan(1500);
+    for (const part of Object.values(parts)) expect(part.latency_ms).toBeLessThan(3000);
     await h.stack.parts.redis.start();
     await h.restartIssuer();
     await until(async () =>

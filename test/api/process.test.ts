@@ -79,7 +79,7 @@ describe('the api process', () => {
     expect((await fetch(`${url}/api/v1/auth/personal`, { headers: { authorization } })).status).toBe(200);
     // Readiness without Temporal takes its full second: an open request at the time of the signal.
     const slow = fetch(`${url}/readyz`);
-    await expect.poll(async () => (await fetch(`${url}/healthz`)).status).toBe(200);
+    await expect.poll(async () => (await fetch(`${url}/healthz`)).status, { timeout: 30_000 }).toBe(200);
     child.kill('SIGTERM');
     expect((await slow).status).toBe(503);
     expect(await exited).toBe(0);

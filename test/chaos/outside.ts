@@ -224,7 +224,7 @@ async function auditUntilClean(
         return false;
       }
     },
-    { withinMs: 30_000, state: () => [report.findings, trouble] },
+    { withinMs: 60_000, state: () => [report.findings, trouble] },
   );
   return report.examined;
 }

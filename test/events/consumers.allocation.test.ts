@@ -153,6 +153,11 @@ describe('the events of a run', () => {
     ['releasing.requested', releasingRequested],
   ] as const)('%s leave a run that is there alone, and start one that is missing', async (_what, of) => {
     const id = await active('a-sku');
+    const moveBack = () =>
+      lab.db.q.execute(
+        sql`update allocations set state_since = state_since - interval '1 minute' where id = ${id}::uuid`,
+      );
+    await moveBack();
     const handle = () => lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id)));
     const before = (await handle().describe()).runId;
     const payload = { allocation_id: id, user_id: subjectOf('dev-user') };
@@ -167,6 +172,12 @@ describe('the events of a run', () => {
     // Without its worker there are no reconcilers either: only the consumer can start it.
     await lab.stopWorker();
     await handle().terminate('lost');
+    await lab.db.q.execute(sql`update allocations set state_since = gpuaas_now() where id = ${id}::uuid`);
+    const young = await tell();
+    await until('it is consumed', () => consumed(consumer, young));
+    // One that moved just now is not asked for.
+    expect((await handle().describe()).status.name).toBe('TERMINATED');
+    await moveBack();
     const second = await tell();
     await until('it is consumed', () => consumed(consumer, second));
     const after = await handle().describe();

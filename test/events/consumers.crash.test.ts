@@ -12,25 +12,23 @@ import {
   sendRaw,
   sendTrials,
   spawnConsumers,
-  startConsumers,
+  startingConsumers,
   trialChannel,
   trialMessage,
   untilSettled,
   type ConsumerProcess,
-  type LocalConsumers,
 } from './consuming.ts';
 import { openWorld, until, type World } from './fixture.ts';
 
 let world: World;
 const processes: ConsumerProcess[] = [];
-const running: LocalConsumers[] = [];
+const start = startingConsumers(() => world);
 
 beforeAll(async () => {
   world = await openWorld('events-crash', 120_000);
   await prepareTrials(world);
 }, 120_000);
 afterEach(async () => {
-  for (const one of running.splice(0)) await one.stop();
   for (const one of processes.splice(0)) if (one.child.exitCode === null) await one.kill();
 });
 afterAll(() => world.close());
@@ -54,14 +52,8 @@ async function spawnTrial(name: string, moment: Moment, slots = 16, given = nats
   processes.push(started);
   return started;
 }
-const startHealthy = async (...of: Parameters<typeof recording>[1][]) => {
-  const started = await startConsumers(
-    world,
-    of.map((one) => recording('billing', one)),
-  );
-  running.push(started);
-  return started;
-};
+const startHealthy = (...of: Parameters<typeof recording>[1][]) =>
+  start(of.map((one) => recording('billing', one)));
 
 describe('a process that is killed', () => {
   it('between commit and acknowledgement leaves one effect, however often it is delivered again', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { headers } from 'nats';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dlqSubject } from '../../contracts/envelope.ts';
 import { CodedError } from '../../contracts/errors.ts';
 import { deadLetterHeaders, type DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
@@ -16,32 +16,21 @@ import {
   rowsOn,
   sendRaw,
   sendTrials,
-  startConsumers,
+  startingConsumers,
   trialChannel,
   trialMessage,
   untilSettled,
-  type LocalConsumers,
 } from './consuming.ts';
 import { openWorld, until, type World } from './fixture.ts';
 
 let world: World;
-const running: LocalConsumers[] = [];
-const start = async (
-  ...given: Parameters<typeof startConsumers> extends [unknown, ...infer R] ? R : never
-) => {
-  const started = await startConsumers(world, ...given);
-  running.push(started);
-  return started;
-};
+const start = startingConsumers(() => world);
 
 beforeAll(async () => {
   // A window so short that it never does the consumers' work.
   world = await openWorld('events-delivery', 100);
   await prepareTrials(world);
 }, 120_000);
-afterEach(async () => {
-  for (const one of running.splice(0)) await one.stop();
-});
 afterAll(() => world.close());
 
 const billing = (subject: string): string => consumerName('billing', subject);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sql } from 'drizzle-orm';
 import { provisioningFailed } from '../../contracts/allocations/allocation.events.ts';
 import { consumerName } from '../../contracts/streams.ts';
@@ -13,33 +13,22 @@ import {
   prepareTrials,
   recording,
   sendTrials,
-  startConsumers,
+  startingConsumers,
   trialChannel,
   untilSettled,
-  type LocalConsumers,
   type TrialChannel,
 } from './consuming.ts';
 import { openWorld, spawnRelay, startRelay, until, Writer, type LocalRelay, type World } from './fixture.ts';
 
 let world: World;
 let relay: LocalRelay;
-const running: LocalConsumers[] = [];
-const start = async (
-  ...given: Parameters<typeof startConsumers> extends [unknown, ...infer R] ? R : never
-) => {
-  const started = await startConsumers(world, ...given);
-  running.push(started);
-  return started;
-};
+const start = startingConsumers(() => world);
 
 beforeAll(async () => {
   world = await openWorld('events-outage', 1000);
   await prepareTrials(world);
   relay = await startRelay(world);
 }, 120_000);
-afterEach(async () => {
-  for (const one of running.splice(0)) await one.stop();
-});
 afterAll(async () => {
   await relay.stop();
   await world.close();
@@ -238,7 +227,6 @@ describe('when an operator deletes', () => {
     const of = trialChannel('unwatched');
     const first = await start([recording('billing', of)]);
     await first.stop();
-    running.length = 0;
     const lost = await commitTrials(of, 5);
     const jsm = await world.nc.jetstreamManager();
     await until('they are in the stream', async () => {

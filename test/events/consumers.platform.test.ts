@@ -42,9 +42,9 @@ describe('the subscriptions', () => {
       .filter(({ group }) => group !== 'event-log')
       .map(({ group, channel, kind }) => `${group} ${channel.subject} ${kind}`);
     expect(others.sort()).toEqual([
-      'billing gpuaas.provisioning.active effect',
-      'billing gpuaas.provisioning.release_failed effect',
-      'billing gpuaas.provisioning.releasing.completed effect',
+      'billing gpuaas.provisioning.active record',
+      'billing gpuaas.provisioning.release_failed record',
+      'billing gpuaas.provisioning.releasing.completed record',
       'notification-relay gpuaas.provisioning.active effect',
       'notification-relay gpuaas.provisioning.failed effect',
       'notification-relay gpuaas.provisioning.release_failed effect',

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { headers } from 'nats';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { replayHeader } from '../../contracts/ops/dead-letter.ts';
 import { consumerName, replaySubject } from '../../contracts/streams.ts';
 import type { DeadLetterRow } from '../../db/ops/dead-letter.schema.ts';
-import type { ConsumerGroup, Subscription } from '../../workers/consumers/subscription.ts';
+import type { ConsumerGroup } from '../../workers/consumers/subscription.ts';
 import { auditEffects } from '../harness/event-auditor.ts';
 import {
   effectsOf,
@@ -14,28 +14,19 @@ import {
   rowsOn,
   sendRaw,
   sendTrials,
-  startConsumers,
+  startingConsumers,
   trialChannel,
   untilSettled,
-  type LocalConsumers,
 } from './consuming.ts';
 import { openWorld, until, type World } from './fixture.ts';
 
 let world: World;
-const running: LocalConsumers[] = [];
-const start = async (subscriptions: readonly Subscription[]) => {
-  const started = await startConsumers(world, subscriptions);
-  running.push(started);
-  return started;
-};
+const start = startingConsumers(() => world);
 
 beforeAll(async () => {
   world = await openWorld('events-replay', 120_000);
   await prepareTrials(world);
 }, 120_000);
-afterEach(async () => {
-  for (const one of running.splice(0)) await one.stop();
-});
 afterAll(() => world.close());
 
 /** As the desk's operators do it: the stored body, to the one group, under an id of the attempt. */

@@ -6,11 +6,13 @@ import { sql } from 'drizzle-orm';
 import type { ConsumerInfo, JsMsg, MsgHdrs, NatsConnection } from 'nats';
 import pino from 'pino';
 import { z } from 'zod';
+import { afterEach } from 'vitest';
 import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
 import { channel, dlqSubject, type AnyChannel, type NatsConfig } from '../../contracts/envelope.ts';
 import { consumerName, streams, type StreamDeclaration } from '../../contracts/streams.ts';
 import { openDatabase, type Database, type Tx } from '../../db/client.ts';
 import type { DeadLetterRow } from '../../db/ops/dead-letter.schema.ts';
+import { createPolicyReader } from '../../db/ops/policy.store.ts';
 import { deadLetters } from '../../db/schema.ts';
 import { deadLetterDesk, type OperatorAlert } from '../../workers/consumers/ops/dead-letter.consumer.ts';
 import { streamOf } from '../../workers/consumers/plan.ts';
@@ -123,7 +125,7 @@ export async function startConsumers(
       nc,
       log: pino({ level: 'info' }, { write: (line: string) => void log.push(line) }),
       subscriptions,
-      writeDown: deadLetterDesk({ db, alertOperators }),
+      writeDown: deadLetterDesk({ db, policies: createPolicyReader(db.q), alertOperators }),
       probeTarget,
     },
     {
@@ -146,6 +148,28 @@ export async function startConsumers(
     await db.close();
   };
   return { runtime, alerts, log, stop };
+}
+
+type ConsumersGiven = Parameters<typeof startConsumers> extends [unknown, ...infer R] ? R : never;
+
+/** As `startConsumers`, for a file of tests: whatever a test has started is stopped after it. */
+export function startingConsumers(world: () => World) {
+  const running = new Set<LocalConsumers>();
+  afterEach(async () => {
+    for (const one of running) await one.stop();
+  });
+  return async (...given: ConsumersGiven): Promise<LocalConsumers> => {
+    const started = await startConsumers(world(), ...given);
+    const one = {
+      ...started,
+      stop: async () => {
+        running.delete(one);
+        await started.stop();
+      },
+    };
+    running.add(one);
+    return one;
+  };
 }
 
 /** A message of a test channel. */

@@ -20,11 +20,12 @@ import { auditEvents, type AuditFinding, type CommittedEvent } from '../harness/
 
 /** Short, so that a dead relay's partitions move within the test's patience. */
 export const leaseMs = 1500;
-const waitMs = 20_000;
+/** Far more than anything takes: it only ends the wait for what will never come, before the test itself is ended. */
+const waitMs = 55_000;
 
 /**
  * Polls a condition until it holds.
- * @throws when it does not within 20 s.
+ * @throws when it does not within 55 s.
  */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + waitMs;
@@ -91,7 +92,10 @@ export interface LocalRelay {
 }
 
 /** A relay inside this process, with connections of its own. */
-export async function startRelay(world: World, options: Partial<RelayOptions> = {}): Promise<LocalRelay> {
+export async function startRelay(
+  world: Pick<World, 'env' | 'duplicateWindowMs'>,
+  options: Partial<RelayOptions> = {},
+): Promise<LocalRelay> {
   const db = openDatabase({ url: world.env('DATABASE_URL'), applicationName: 'relay-under-test', max: 5 });
   const nc = await connectNats({ url: world.env('NATS_URL'), name: 'relay-under-test' });
   const sink = new JetStreamSink(nc);

@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import { createLogger } from '../../activities/platform/logging.ts';
 import { connectNats } from '../../activities/platform/nats.ts';
 import { openDatabase } from '../../db/client.ts';
+import { createPolicyReader } from '../../db/ops/policy.store.ts';
 import { deadLetterDesk } from '../../workers/consumers/ops/dead-letter.consumer.ts';
 import { ConsumerRuntime } from '../../workers/consumers/runtime.ts';
 import { fastBackoff } from '../harness/lab-consumers.ts';
@@ -65,7 +66,11 @@ const runtime = new ConsumerRuntime(
         },
       ),
     ],
-    writeDown: deadLetterDesk({ db, alertOperators: () => Promise.resolve(undefined) }),
+    writeDown: deadLetterDesk({
+      db,
+      policies: createPolicyReader(db.q),
+      alertOperators: () => Promise.resolve(undefined),
+    }),
     probeTarget: () => Promise.resolve(),
   },
   {

@@ -54,6 +54,11 @@ describe('the trace gate', () => {
     ['app.use("/x", Router());', 'without a name'],
     ['createServer((request, response) => response.end());', 'serves no traced router'],
     ['createTlsServer(tls, handler);', 'serves no traced router'],
+    ['server.on("upgrade", take);', 'beside acceptUpgrades'],
+    ["server.once('upgrade', (request, socket, head) => sockets.take(request));", 'beside acceptUpgrades'],
+    ['new WebSocketServer({ server });', 'takes its connections itself'],
+    ['new ws.Server({ port: 1, path: "/ws/x" });', 'takes its connections itself'],
+    ['void sockets.upgrade(wish);', 'outside the span of its handshake'],
   ])('refuses %j', (text, why) => {
     const found = untraced([...product, { path: 'api/planted.ts', text }]);
     expect(found).toHaveLength(1);
@@ -65,6 +70,8 @@ describe('the trace gate', () => {
     'const app: Express = express();\napp.disable("x");\napp.use(traceRequests(listener));\napp.use(other);',
     'listen(createServer(one.express), one);',
     'listen(createTlsServer(tls, one.express), one);',
+    'new WebSocketServer({ noServer: true, maxPayload: 1 });',
+    '// server.on("upgrade", take);\nconst route = { operation: "x", upgrade: (wish) => take(wish) };',
   ])('passes %j', (text) => {
     expect(untraced([...product, { path: 'api/planted.ts', text }])).toEqual([]);
   });
@@ -76,6 +83,26 @@ describe('the trace gate', () => {
       expect(untraced(without)).toContain(finding);
     },
   );
+
+  it.each<[string, string | RegExp, string, string]>([
+    [
+      'opened before its span',
+      'void traceHandshake(',
+      'void untraced(',
+      'handshakes of sockets outside the trace',
+    ],
+    [
+      'opened in no span',
+      '() => shakeHands(path, route, wish, log)',
+      '() => route.upgrade(wish)',
+      'outside the span of its handshake',
+    ],
+    ['whose span says nothing', /describeRequest\(/, 'forget(', 'outside the span of its handshake'],
+  ])('sees a socket %s', (_, from, to, why) => {
+    const found = untraced(changed('api/server.ts', from, to));
+    expect(found.join('\n')).toMatch(/^api\/server\.ts:/);
+    expect(found.join()).toContain(why);
+  });
 
   it('sees a client that is made before tracing begins', () => {
     const early = changed(

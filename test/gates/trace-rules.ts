@@ -29,6 +29,38 @@ function untracedListeners({ path, text }: SourceFile): string[] {
     .map(({ index }) => `${path}:${lineOf(clean, index)}: a listener that serves no traced router`);
 }
 
+/** The one file that takes wishes for sockets, each of them in a span. */
+const upgradesFile = 'api/server.ts';
+
+/** Sockets that come past it. */
+function untracedSockets({ path, text }: SourceFile): string[] {
+  const clean = withoutComments(text);
+  const at = (index: number, why: string): string => `${path}:${lineOf(clean, index)}: ${why}`;
+  const listeners = path === upgradesFile ? [] : clean.matchAll(/['"`]upgrade['"`]/g);
+  return [
+    ...[...listeners].map(({ index }) => at(index, 'a listener for upgrades beside acceptUpgrades')),
+    ...[...clean.matchAll(/\bnew\s+(?:\w+\.)?(?:WebSocketServer|Server)\(([^;]*?)\)/g)]
+      .filter(([, args = '']) => !/\bnoServer: true\b/.test(args))
+      .map(({ index }) => at(index, 'a socket server that takes its connections itself')),
+    ...[...clean.matchAll(/\.upgrade\(/g)]
+      .filter(({ index }) => path !== upgradesFile || !inHandshake(clean, index))
+      .map(({ index }) => at(index, 'a socket that is opened outside the span of its handshake')),
+  ];
+}
+
+/** True within the function that describes what became of a handshake. */
+function inHandshake(text: string, index: number): boolean {
+  const begin = text.lastIndexOf('\nasync function ', index);
+  const end = text.indexOf('\n}\n', begin);
+  const body = text.slice(begin, end);
+  return (
+    begin >= 0 &&
+    index < end &&
+    body.startsWith('\nasync function shakeHands(') &&
+    /\bdescribeRequest\(/.test(body)
+  );
+}
+
 /** A file that must hold a text, and what is wrong when it does not. */
 export interface Demand {
   readonly path: string;
@@ -52,6 +84,12 @@ export const hopDemands: readonly Demand[] = [
     path: 'api/middleware/pipeline.ts',
     pattern: /\bdescribeRequest\(/,
     why: 'requests whose spans say nothing',
+  },
+  {
+    path: upgradesFile,
+    pattern:
+      /\bon\('upgrade', (?:(?!\n {2}\}\);)[\s\S])*\btraceHandshake\(request, listener, \(\) => shakeHands\(/,
+    why: 'handshakes of sockets outside the trace',
   },
   {
     path: 'activities/platform/temporal.ts',
@@ -93,5 +131,10 @@ export function untraced(files: readonly SourceFile[]): string[] {
     const file = files.find((one) => one.path === path);
     return file !== undefined && pattern.test(withoutComments(file.text)) ? [] : [`${path}: ${why}`];
   });
-  return [...api.flatMap(untracedRouters), ...api.flatMap(untracedListeners), ...missing];
+  return [
+    ...api.flatMap(untracedRouters),
+    ...api.flatMap(untracedListeners),
+    ...api.flatMap(untracedSockets),
+    ...missing,
+  ];
 }

@@ -10,7 +10,9 @@ import type { Lab } from './lab.ts';
 export const fastBackoff: Backoff = { baseMs: 5, maxMs: 20 };
 
 /** The product's event consumers over a lab's servers, in this process. @returns it running; end it before the lab. */
-export async function startLabConsumers(lab: Lab): Promise<ConsumerRuntime> {
+export async function startLabConsumers(
+  lab: Pick<Lab, 'db' | 'nc' | 'temporal' | 'redis' | 'policies'>,
+): Promise<ConsumerRuntime> {
   const { db, nc, temporal, redis, policies } = lab;
   const notifier = createNotifier((channel, message) => redis.publish(channel, message));
   const runtime = new ConsumerRuntime(
@@ -23,7 +25,11 @@ export async function startLabConsumers(lab: Lab): Promise<ConsumerRuntime> {
         temporal,
         notifications: { notifier, policies, publicUrl: undefined },
       }),
-      writeDown: deadLetterDesk({ db, alertOperators: (tx, alert) => notifier.alertOperators(tx, alert) }),
+      writeDown: deadLetterDesk({
+        db,
+        policies,
+        alertOperators: (tx, alert) => notifier.alertOperators(tx, alert),
+      }),
       probeTarget: async () => void (await temporal.workflowService.getSystemInfo({})),
     },
     { streams: { environment: 'test' }, backoff: fastBackoff },

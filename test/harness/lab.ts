@@ -374,7 +374,7 @@ export async function assertNoResidue(lab: Lab, expectations: readonly Expectati
       report = await auditResidue(world, expectations);
       return report.findings.length === 0;
     },
-    { withinMs: 15_000, state: () => report.findings },
+    { withinMs: 45_000, state: () => report.findings },
   );
   return report.examined;
 }

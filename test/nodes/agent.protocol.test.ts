@@ -285,7 +285,7 @@ describe('a real process', () => {
       await agent.end('SIGKILL');
       agent = startProcess();
     }
-    await until('all done', () => tasks.every((task) => task.state === 'done'), 30_000);
+    await until('all done', () => tasks.every((task) => task.state === 'done'));
     expect(tasks.every((task) => task.reports.every((report) => report?.outcome === 'succeeded'))).toBe(true);
     const lines = users().trim().split('\n');
     expect(new Set(lines).size).toBe(lines.length);

@@ -80,7 +80,7 @@ describe.skipIf(!isRoot)('real mode, on a copy-on-write view of this machine', (
     return execFileSync('nsenter', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
   }
   const resultOf = async (task: PlanTask): Promise<unknown> => {
-    await until(`task ${task.fence} done`, () => task.state === 'done', 30_000);
+    await until(`task ${task.fence} done`, () => task.state === 'done');
     const report = task.reports.at(-1);
     return report?.outcome === 'succeeded' ? report.result : report;
   };

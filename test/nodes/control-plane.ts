@@ -47,7 +47,7 @@ export interface QueueOptions {
  * Polls a condition until it holds.
  * @throws when it does not within the deadline.
  */
-export async function until(what: string, condition: () => boolean, deadlineMs = 15_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, deadlineMs = 55_000): Promise<void> {
   const deadline = performance.now() + deadlineMs;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);

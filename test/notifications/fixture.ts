@@ -9,6 +9,7 @@ import type { PolicyKey } from '../../contracts/policies.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
 import { createNotifier, type NewNotification, type Notifier } from '../../db/ops/notification.store.ts';
 import { setPolicy } from '../../db/ops/policy.store.ts';
+import type { PartName } from '../../workers/local/stack.ts';
 import { startApiHarness, type ApiHarness } from '../harness/api.ts';
 import { openSocket, type ConnectOptions, type SocketClient } from '../harness/sockets.ts';
 import { until } from '../harness/lab.ts';
@@ -40,6 +41,8 @@ export interface NoticesOptions {
   /** Settings of each replica; one with the usual settings when absent. */
   readonly replicas?: readonly Partial<ApiConfig['notifications']>[];
   readonly policies?: Partial<Record<PolicyKey, number | boolean>>;
+  /** Servers; Postgres and Redis when absent. */
+  readonly parts?: readonly PartName[];
 }
 
 /** Of fixed facts: the event is fresh unless given. */
@@ -57,7 +60,7 @@ export const notice = (recipient: string, change: Partial<NewNotification> = {})
 });
 
 export async function startNotices(options: NoticesOptions = {}): Promise<Notices> {
-  const h = await startApiHarness();
+  const h = await startApiHarness(options.parts === undefined ? {} : { parts: options.parts });
   const policies = { 'rate_limit.api_requests_per_minute': 1_000_000, ...options.policies };
   for (const [key, value] of Object.entries(policies)) {
     await h.db.tx((tx) => setPolicy(tx, key as PolicyKey, value));

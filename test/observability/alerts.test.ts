@@ -27,6 +27,17 @@ const repeats = (count: number) => ({
 const repairs = (reconciler: string, perMinute: number) => ({
   [`gpuaas_reconciler_repairs_total{reconciler="${reconciler}"}`]: `0+${perMinute}x30`,
 });
+const up = (dependency: string, values: string, job = 'api') => ({
+  [`gpuaas_dependency_up{dependency="${dependency}",instance="${job}-1",job="${job}"}`]: values,
+});
+/** Away for longer than a moment, away in one of two jobs, away again and again but never for long, never away. */
+const awayRows = (alert: string, dependency: string, other: string): Row[] => [
+  [alert, up(dependency, '1 0+0x9'), 3, 1],
+  [alert, { ...up(dependency, '1+0x9'), ...up(dependency, '0+0x9', 'worker') }, 3, 1],
+  [alert, { ...up(dependency, '0+0x9'), ...up(dependency, '0+0x9', 'worker') }, 3, 2],
+  [alert, up(dependency, '0 1 0 1 0 1'), 5, 0],
+  [alert, { ...up(dependency, '1+0x9'), ...up(other, '0+0x9') }, 5, 0],
+];
 
 const table: readonly Row[] = [
   ['OutboxRowsStuck', { gpuaas_outbox_stuck_rows: '1+0x30' }, 5, 1],
@@ -75,10 +86,17 @@ const table: readonly Row[] = [
   ['RunsMissing', repairs('missing-runs', 1), 10, 1],
   ['RunsMissing', repairs('missing-runs', 0), 10, 0],
   ['RunsMissing', repairs('task-completion', 5), 10, 0],
+  ['ReplaysMissing', repairs('missing-replays', 1), 10, 1],
+  ['ReplaysMissing', repairs('missing-replays', 0), 10, 0],
+  ['ReplaysMissing', repairs('missing-runs', 5), 10, 0],
   ['CommandsUndelivered', repairs('undelivered-commands', 2), 15, 1],
   ['CommandsUndelivered', { [Object.keys(repairs('undelivered-commands', 0))[0] ?? '']: '0 3+0x30' }, 10, 0],
   ['WorkerDown', {}, 2, 1],
   ['WorkerDown', { 'gpuaas_allocations{state="active"}': '0+0x30' }, 2, 0],
+  ...awayRows('TemporalAway', 'temporal', 'postgres'),
+  ...awayRows('PostgresAway', 'postgres', 'nats'),
+  ...awayRows('NatsAway', 'nats', 'redis'),
+  ...awayRows('RedisAway', 'redis', 'temporal'),
   ['ApiErrors', errors(30), 15, 1],
   ['ApiErrors', errors(6), 15, 0],
   ['ApiErrors', { 'http_request_duration_seconds_count{operation="x",status="404"}': '0+600x30' }, 15, 0],

@@ -35,10 +35,9 @@ describe('the metrics of a running platform', () => {
         async () => {
           const answer = await fetch(platform.metricsUrls[source]);
           served.set(source, await answer.text());
-          // The worker shows its figures once it has read them.
-          return (
-            answer.ok && (source !== 'worker' || (served.get(source) ?? '').includes('gpuaas_allocations'))
-          );
+          // The worker shows its figures once it has read them, and its repairs once it has looked for some.
+          const late = source === 'worker' ? ['gpuaas_allocations', 'gpuaas_reconciler_repairs_total'] : [];
+          return answer.ok && late.every((name) => (served.get(source) ?? '').includes(name));
         },
         { deadlineMs: figuresDeadlineMs, onTimeout: () => `${source} does not serve its metrics` },
       );
@@ -63,6 +62,38 @@ describe('the metrics of a running platform', () => {
     expect(named.length).toBeGreaterThanOrEqual(readRules().length);
     expect(named.filter((name) => !all.has(name))).toEqual([]);
   });
+
+  it(
+    'count the repairs of every reconciler that an alert rule names',
+    async () => {
+      const named = readRules().flatMap(({ expr }) =>
+        [...expr.matchAll(/gpuaas_reconciler_repairs_total\{reconciler="([\w-]+)"/g)].map(([, name]) => name),
+      );
+      expect(new Set(named)).toEqual(new Set(['missing-runs', 'missing-replays', 'undelivered-commands']));
+      let text = '';
+      const missing = () =>
+        named.filter(
+          (name) =>
+            !text
+              .split('\n')
+              .some(
+                (line) => line.startsWith('gpuaas_reconciler_repairs_total{') && line.includes(`"${name}"`),
+              ),
+        );
+      await waitUntil(
+        async () => {
+          text = await (await fetch(platform.metricsUrls.worker)).text();
+          return missing().length === 0;
+        },
+        {
+          deadlineMs: figuresDeadlineMs,
+          onTimeout: () => `the worker does not count ${missing().join(', ')}`,
+        },
+      );
+      expect(await runPromtool(['check', 'metrics'], ours(text))).toEqual({ code: 0, output: '' });
+    },
+    timeoutMs,
+  );
 
   it(
     'would not pass with a counter that does not say so',

@@ -20,7 +20,8 @@ const subject = provisioningActive.subject;
 const reason = 'the cause is mended';
 
 beforeAll(async () => {
-  lab = await startLab({ nodes: [] });
+  // Every letter is told of: these tests follow one after the other.
+  lab = await startLab({ nodes: [], policies: { 'dead_letter.alert_window_seconds': 0 } });
   const { stack } = lab.api;
   const env = (name: string): string => stack.env[name] ?? '';
   const world = { stack, db: lab.db, nc: lab.nc, redis: lab.redis, env };

@@ -11,6 +11,7 @@ import { findDlqReplay } from '../../db/ops/dlq-replay.store.ts';
 import { deadLetters } from '../../db/schema.ts';
 import { readStream } from '../../workers/relay/read-stream.ts';
 import { field, type ApiAnswer, type RequestOptions } from '../harness/api.ts';
+import { queryAs } from '../harness/database.ts';
 import { until, type Lab } from '../harness/lab.ts';
 
 let lastDlqSeq = 0;
@@ -39,6 +40,19 @@ export function arrivedLetter(subject: string, given: Partial<ArrivedLetter> = {
     dlqSeq: 2_000_000 + lastDlqSeq,
     ...given,
   };
+}
+
+/**
+ * Sets the product's clock to the start of an alert window, so that none ends while a test is at it.
+ * @param testUrl of the role that may move the clock. @param ahead how many windows on from the present one.
+ */
+export async function enterAlertWindow(testUrl: string, windowSeconds: number, ahead: number): Promise<void> {
+  await queryAs(
+    testUrl,
+    `update clock_offset set clock_offset =
+       to_timestamp((floor(extract(epoch from statement_timestamp()) / $1::int) + $2::int) * $1::int) - statement_timestamp()`,
+    [windowSeconds, ahead],
+  );
 }
 
 /** Writes letters down, one arrival each. @returns their ids, in order of arrival. */

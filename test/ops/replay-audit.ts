@@ -79,6 +79,6 @@ export async function assertReplays(lab: Lab, expected: readonly ReplayExpectati
       findings = (await Promise.all(expected.map((one) => auditReplay(lab, one)))).flat();
       return findings.length === 0;
     },
-    { withinMs: 15_000, state: () => findings },
+    { withinMs: 45_000, state: () => findings },
   );
 }

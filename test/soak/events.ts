@@ -132,22 +132,34 @@ async function disturb(
 interface Backlog {
   readonly unpublished: number;
   readonly logged: number;
+  readonly told: number;
+  readonly dead: number;
 }
 
 async function backlogOf(db: Database): Promise<Backlog> {
-  const read = await db.q.execute<{ unpublished: string; logged: string }>(sql`
+  const read = await db.q.execute<Record<keyof Backlog, string>>(sql`
     select (select count(*) from outbox where published_at is null) as unpublished,
-      (select count(*) from event_log) as logged`);
-  const row = read.rows[0];
-  return { unpublished: Number(row?.unpublished ?? 0), logged: Number(row?.logged ?? 0) };
+      (select count(*) from event_log) as logged, (select count(*) from notifications) as told,
+      (select count(*) from dead_letters) as dead`);
+  const { unpublished, logged, told, dead } = read.rows[0] ?? {};
+  return {
+    unpublished: Number(unpublished),
+    logged: Number(logged),
+    told: Number(told),
+    dead: Number(dead),
+  };
 }
 
-const drained = (db: Database, committed: number): Promise<void> => {
-  let last: Backlog = { unpublished: 0, logged: 0 };
+const isTold = ({ stream }: Committed): boolean => stream === 'PROVISIONING';
+
+/** Everything is published and has had its effects, or went to the DLQ, which the audit tells. */
+const drained = (db: Database, committed: readonly Committed[]): Promise<void> => {
+  const owed = committed.length + committed.filter(isTold).length;
+  let last: Backlog | undefined;
   return waitUntil(
     async () => {
       last = await backlogOf(db);
-      return last.unpublished === 0 && last.logged >= committed;
+      return last.unpublished === 0 && last.logged + last.told + last.dead >= owed;
     },
     { deadlineMs: drainDeadlineMs, pollMs: 500, onTimeout: () => `not drained: ${JSON.stringify(last)}` },
   );
@@ -176,7 +188,7 @@ async function audit(platform: Platform, db: Database, committed: readonly Commi
   } finally {
     await nc.close();
   }
-  const told = committed.filter((event) => event.stream === 'PROVISIONING').length;
+  const told = committed.filter(isTold).length;
   const effects = await db.q.execute<{ told: string; distinct: string; gaps: string; dead: string }>(sql`
     select count(*) as told, count(distinct event_id) as distinct,
       (select count(*) from notification_cursors c
@@ -208,7 +220,7 @@ export async function soakEvents(
   });
   onStop(() => db.close());
   const committed = await writeEvents(db, warmEvents, random);
-  await drained(db, committed.length);
+  await drained(db, committed);
   log(`${warmEvents} events went through; NATS goes away`);
   await platform.stack.parts.nats.kill();
   const awayAt = performance.now();
@@ -224,7 +236,7 @@ export async function soakEvents(
   await platform.stack.parts.nats.start();
   const backAt = performance.now();
   log(`NATS is back after ${outageSeconds.toFixed(0)} s`);
-  await drained(db, committed.length);
+  await drained(db, committed);
   const drainSeconds = (performance.now() - backAt) / 1000;
   end.abort();
   const done = await disturbances;

@@ -158,9 +158,9 @@ const workers = [
   ),
   only(
     'node-agent-stands-alone',
-    'the agent runs on a customer-facing node: contracts and node: built-ins only',
+    'the agent runs on a customer-facing node: contracts, its client types and node: built-ins only',
     { path: '^workers/node-agent/' },
-    ['^workers/node-agent/', '^contracts/(?!codegen/|generated/)'],
+    ['^workers/node-agent/', '^contracts/(?!codegen/|generated/)', '^contracts/generated/client\\.ts$'],
   ),
   only(
     'stand-ins-import-nothing-of-ours',

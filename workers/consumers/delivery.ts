@@ -11,6 +11,7 @@ import {
 import { consumerName } from '../../contracts/streams.ts';
 import type { DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
 import { assertNoConnectionHeld, isDatabaseUnavailable, sqlState, type Database } from '../../db/client.ts';
+import { readNow } from '../../db/clock.ts';
 import { isRemembered, rememberEvent } from '../../db/ops/event.store.ts';
 import { pauseAfter, type Backoff } from './backoff.ts';
 import { correlationHeader, letterHeaders } from './dead-letters.ts';
@@ -67,18 +68,15 @@ export interface Delivery {
 /** Deals with one delivery, its acknowledgement included. Never rejects. */
 export async function deliver(deps: DeliveryDeps, delivery: Delivery): Promise<Outcome> {
   const { message, subscription } = delivery;
-  const { channel } = subscription;
-  const read = readSafely(channel, message.data);
-  if (!read.ok) {
-    const { reason, detail } = read;
-    return await bury(
-      deps,
-      { message, group: subscription.group },
-      { subject: channel.subject, reason, errorCode: reason, detail },
-    );
-  }
+  const { channel, group } = subscription;
   for (let falseAlarms = 0; ;) {
     try {
+      const read = await readAtItsTime(deps, channel, message.data);
+      if (!read.ok) {
+        const { reason, detail } = read;
+        const why = { subject: channel.subject, reason, errorCode: reason, detail };
+        return await bury(deps, { message, group }, why);
+      }
       const outcome = await attempt(deps, delivery, read.event);
       quietly(() => message.ack());
       return outcome;
@@ -93,11 +91,17 @@ export async function deliver(deps: DeliveryDeps, delivery: Delivery): Promise<O
   }
 }
 
-/** An `upgrade` of an old version that throws is a message that cannot be read. */
-function readSafely(channel: AnyChannel, body: Uint8Array): ReadMessage<AnyChannel> {
+/** How long an old version is taken is a matter of the database's clock; only a channel that has one asks for it. */
+async function readAtItsTime(
+  deps: DeliveryDeps,
+  channel: AnyChannel,
+  body: Uint8Array,
+): Promise<ReadMessage<AnyChannel>> {
+  const at = channel.previous === undefined ? new Date(0) : await readNow(deps.db.q);
   try {
-    return readMessage(channel, body, new Date());
+    return readMessage(channel, body, at);
   } catch (error) {
+    // An `upgrade` of an old version that throws is a message that cannot be read.
     return { ok: false, reason: 'schema_violation', detail: `it cannot be upgraded: ${kindOf(error)}` };
   }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, ConsumerMessages, JetStreamClient, JsMsg } from 'nats';
-import type { ConsumerDeclaration } from './plan.ts';
+import type { DurableDeclaration } from '../../activities/platform/nats-consumers.ts';
 
 /** How long one pull request waits at the server. */
 const pullMs = 10_000;
@@ -25,7 +25,7 @@ export interface LoopDeps {
  * until it is dealt with, however long that takes.
  */
 export class DurableLoop {
-  readonly declared: ConsumerDeclaration;
+  readonly declared: DurableDeclaration;
   private readonly deps: LoopDeps;
   private consumer: Consumer | undefined;
   private pulling: ConsumerMessages | undefined;
@@ -34,7 +34,7 @@ export class DurableLoop {
   private stopping = false;
   private running: Promise<void> = Promise.resolve();
 
-  constructor(declared: ConsumerDeclaration, deps: LoopDeps) {
+  constructor(declared: DurableDeclaration, deps: LoopDeps) {
     this.declared = declared;
     this.deps = deps;
   }

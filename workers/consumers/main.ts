@@ -48,7 +48,11 @@ const runtime = new ConsumerRuntime(
       temporal,
       notifications: { notifier, policies, publicUrl: env.PUBLIC_URL },
     }),
-    writeDown: deadLetterDesk({ db, alertOperators: (tx, alert) => notifier.alertOperators(tx, alert) }),
+    writeDown: deadLetterDesk({
+      db,
+      policies,
+      alertOperators: (tx, alert) => notifier.alertOperators(tx, alert),
+    }),
     around: ({ traceparent, subject, consumer, eventId, correlationId }, run) => {
       const attributes = {
         'messaging.system': 'nats',

@@ -1,31 +1,20 @@
 /** Which durable consumers JetStream must have, computed from the subscriptions and the contract. */
+import type { DurableDeclaration } from '../../activities/platform/nats-consumers.ts';
 import { dlqSubject } from '../../contracts/envelope.ts';
 import { consumerName, streams } from '../../contracts/streams.ts';
 import type { ConsumerGroup, Subscription } from './subscription.ts';
 
-/** A durable pull consumer as it is declared. No `backoff`: in JetStream it would replace `ack_wait`. */
-export interface ConsumerDeclaration {
-  readonly stream: string;
-  readonly name: string;
-  readonly filterSubject: string;
-  readonly description: string;
-  readonly ackWaitMs: number;
-  /** -1: without a bound. */
-  readonly maxDeliver: number;
-  readonly maxAckPending: number;
-}
-
 /** What one durable is for. */
 export type Durable =
-  | { readonly kind: 'subject'; readonly declared: ConsumerDeclaration; readonly subscription: Subscription }
+  | { readonly kind: 'subject'; readonly declared: DurableDeclaration; readonly subscription: Subscription }
   | {
       readonly kind: 'replays';
-      readonly declared: ConsumerDeclaration;
+      readonly declared: DurableDeclaration;
       readonly group: ConsumerGroup;
       /** By subject. */
       readonly subscriptions: ReadonlyMap<string, Subscription>;
     }
-  | { readonly kind: 'dead-letters' | 'advisories'; readonly declared: ConsumerDeclaration };
+  | { readonly kind: 'dead-letters' | 'advisories'; readonly declared: DurableDeclaration };
 
 /**
  * Messages of one durable that may be unacknowledged over all replicas. One that waits for its next delivery counts, so
@@ -77,7 +66,7 @@ export function planDurables(
 
 function subjectDurable(subscription: Subscription, findStream: (subject: string) => string): Durable {
   const { group, channel } = subscription;
-  const declared: ConsumerDeclaration = {
+  const declared: DurableDeclaration = {
     stream: findStream(channel.subject),
     name: consumerName(group, channel.subject),
     filterSubject: channel.subject,
@@ -92,7 +81,7 @@ function subjectDurable(subscription: Subscription, findStream: (subject: string
 /** Replays of a group's dead letters: as patient as the most patient of its channels. */
 function replaysDurable(group: ConsumerGroup, subscriptions: ReadonlyMap<string, Subscription>): Durable {
   const limits = [...subscriptions.values()].map(({ channel }) => channel.nats);
-  const declared: ConsumerDeclaration = {
+  const declared: DurableDeclaration = {
     stream: 'REPLAYS',
     name: consumerName(group, 'replays'),
     filterSubject: `replay.${group}.>`,

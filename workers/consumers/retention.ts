@@ -8,24 +8,27 @@ const batch = 500;
 const everyMs = 600_000;
 
 /**
- * Deletes what consumers remember, events of the log and notifications that are past their days by policy; small batches,
- * one after the other. @returns how many rows went.
+ * Deletes what consumers remember, events of the log, notifications and closed dead letters that are past their days by
+ * policy; small batches, one after the other. @returns how many rows went.
  */
 export async function ageOutAll(
   db: Database,
   policies: PolicyReader,
   isStopping: () => boolean,
 ): Promise<number> {
+  const memoryDays = await policies.get('event.memory_days');
   const retention = {
-    memoryDays: await policies.get('event.memory_days'),
+    memoryDays,
     logDays: await policies.get('event.log_retention_days'),
     notificationDays: await policies.get('notification.retention_days'),
+    // A letter whose effect its consumer has forgotten would look as if it could be sent again.
+    letterDays: Math.min(await policies.get('dead_letter.retention_days'), memoryDays),
   };
   for (let total = 0; ;) {
     const gone = await ageOut(db.q, retention, batch);
-    total += gone.memory + gone.log + gone.notifications;
-    const full = Math.max(gone.memory, gone.log, gone.notifications) === batch;
-    if (!full || isStopping()) return total;
+    const counts = Object.values(gone);
+    for (const count of counts) total += count;
+    if (!counts.includes(batch) || isStopping()) return total;
   }
 }
 

@@ -55,10 +55,15 @@ export class Reporter {
   }
 
   /**
-   * Sends a body as it is until the API has decided.
+   * Sends a report, made anew each time, until the API has decided.
    * @returns what it decided, or undefined when the agent stops first.
    */
-  async send(subject: Subject, body: () => unknown): Promise<Receipt | undefined> {
+  send(subject: Subject, report: () => TaskReport): Promise<Receipt | undefined> {
+    return this.sendText(subject, () => JSON.stringify(report()));
+  }
+
+  /** As `send`, with a body that need not be a report. */
+  async sendText(subject: Subject, text: () => string): Promise<Receipt | undefined> {
     const { signal } = this.stopping;
     const task = {
       taskId: subject.task_id,
@@ -67,7 +72,7 @@ export class Reporter {
     };
     for (let failures = 0; !signal.aborted;) {
       try {
-        return await this.parts.client.postResult(task, body(), signal);
+        return await this.parts.client.postText(task, text(), signal);
       } catch (error) {
         if (signal.aborted) break;
         failures += 1;

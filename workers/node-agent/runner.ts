@@ -259,7 +259,7 @@ export class TaskRunner {
         await reporter.send(finished, () => ({ ...report, fence: report.fence > 1 ? report.fence - 1 : 2 }));
         return journal.settle(finished.task_id);
       case 'rubbish':
-        await reporter.send(finished, () => ({ outcome: 'rubbish', of: [1, 2, 3] }));
+        await reporter.sendText(finished, () => JSON.stringify({ outcome: 'rubbish', of: [1, 2, 3] }));
         return journal.settle(finished.task_id);
       case 'answer_twice':
         await reporter.report(finished);

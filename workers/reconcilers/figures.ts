@@ -6,6 +6,8 @@ import { operationalFigures } from '../../db/ops/figures.views.ts';
 export interface Figures {
   /** Notes what a sweep had to repair. */
   repaired(reconciler: string, count: number): void;
+  /** Notes whether a server answered the last probe. */
+  dependencyUp(dependency: string, isUp: boolean): void;
   /** Reads what the tables say, and shows it until the next time. */
   read(db: Database): Promise<void>;
 }
@@ -24,7 +26,14 @@ export function createFigures(meter: MetricMeter): Figures {
     'Allocations that are not at their end.',
   );
   const letters = meter.createGauge('gpuaas_dead_letters_open', 'int', '', 'Dead letters to be dealt with.');
+  const dependencies = meter.createGauge(
+    'gpuaas_dependency_up',
+    'int',
+    '',
+    'Whether a server that this process needs answered the last probe.',
+  );
   return {
+    dependencyUp: (dependency, isUp) => dependencies.set(isUp ? 1 : 0, { dependency }),
     repaired: (reconciler, count) => repairs.add(count, { reconciler }),
     read: async (db) => {
       const figures = await operationalFigures(db.q);

@@ -13,7 +13,7 @@ import type {
   TransitionOrder,
 } from '../../contracts/allocations/allocation.activities.ts';
 import type { TaskBudgets } from '../../contracts/allocations/allocation.messages.ts';
-import { nodeTaskWait } from '../../contracts/allocations/allocation.waits.ts';
+import { nodeTaskWait, taskPauseMs } from '../../contracts/allocations/allocation.waits.ts';
 import type { AllocationId, NodeId } from '../../contracts/ids.ts';
 import {
   cleanupSequence,
@@ -23,8 +23,6 @@ import {
 
 /** Silence of the agent after which a task is offered again (the agent's polls are its heartbeat). */
 const heartbeatTimeout = '5 seconds';
-/** Longest pause between two attempts. */
-const maximumPauseMs = 30_000;
 
 export interface TaskContext {
   readonly allocationId: AllocationId;
@@ -79,7 +77,7 @@ async function attempts(context: TaskContext, attempt: () => Promise<NodeTaskVer
     if (verdict.outcome === 'cancelled') return { kind: 'failed', reason: 'node_task_cancelled' };
     const { code, retryable } = verdict.failure;
     if (!retryable || tried >= taskAttempts) return { kind: 'failed', reason: code };
-    await sleep(Math.min(taskRetryMilliseconds * 2 ** (tried - 1), maximumPauseMs));
+    await sleep(taskPauseMs(taskRetryMilliseconds, tried));
   }
 }
 

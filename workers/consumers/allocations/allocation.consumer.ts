@@ -29,6 +29,7 @@ import { uuid5 } from '../../../contracts/uuid5.ts';
 import type { AllocationRow } from '../../../db/allocations/allocation.schema.ts';
 import { findAllocation } from '../../../db/allocations/allocation.store.ts';
 import type { Database } from '../../../db/client.ts';
+import { readNow } from '../../../db/clock.ts';
 import { openOperation } from '../../../db/ops/operation.store.ts';
 import { command, RejectedEvent, TargetUnavailable, type Subscription } from '../subscription.ts';
 
@@ -120,11 +121,17 @@ async function forceRelease(
   });
 }
 
-/** The net under a run that was never started, or was lost: an allocation that has one is left alone. */
+/**
+ * A row that moved within this time has a run: only its run moves it. Asking the engine for every event would cost it
+ * more than a search attribute; one that is lost so soon afterwards is the reconciler's.
+ */
+const livelyMs = 30_000;
+
+/** The net under a run that was lost before its event came, in an outage for example; one that is there is left alone. */
 async function ensureRun(deps: AllocationConsumerDeps, id: string): Promise<void> {
-  const row = await findAllocation(deps.db.q, id);
+  const [row, now] = await Promise.all([findAllocation(deps.db.q, id), readNow(deps.db.q)]);
   if (row === undefined) throw new RejectedEvent('allocation_not_found', 'The allocation does not exist.');
-  if (isTerminalAllocationState(row.state)) return;
+  if (isTerminalAllocationState(row.state) || now.getTime() - row.stateSince.getTime() < livelyMs) return;
   await reach(async () => {
     await deps.startRun(
       deps.temporal,

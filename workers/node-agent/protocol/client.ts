@@ -1,9 +1,20 @@
 import { request, type Agent } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import { postTaskResult, waitForTasks } from '../../../contracts/nodes/node-task.api.ts';
+import type { components, operations, paths } from '../../../contracts/generated/client.ts';
+import { waitForTasks } from '../../../contracts/nodes/node-task.api.ts';
 import { parseJson } from './verify.ts';
 
-export type TaskReport = ReturnType<(typeof postTaskResult.body)['parse']>;
+type Waiting = operations['waitForTasks'];
+type Reporting = operations['postTaskResult'];
+/** Codes of one status that a report may be answered with. */
+type Refusal<S extends 404 | 409> = Reporting['responses'][S]['content']['application/json']['code'];
+
+const waitPath = '/internal/v1/nodes/{node_id}/tasks/wait' satisfies keyof paths;
+const resultPath = '/internal/v1/nodes/{node_id}/tasks/{task_id}/result' satisfies keyof paths;
+const fenced: Refusal<409> = 'node_task_fenced';
+const unknownTask: Refusal<404> = 'node_task_not_found';
+
+export type TaskReport = components['schemas']['NodeTaskReport'];
 
 /** One answer of the long poll. Each task is still as it came: verify before use. */
 export interface TaskBatch {
@@ -38,6 +49,13 @@ export class ApiUnavailable extends Error {
     this.status = status;
     this.code = code;
   }
+}
+
+/** What a report is about. */
+export interface ReportedTask {
+  readonly taskId: string;
+  readonly correlationId: string;
+  readonly traceparent: string | null;
 }
 
 interface Reply {
@@ -79,33 +97,35 @@ export class TaskClient {
     holdSeconds: number,
     signal: AbortSignal,
   ): Promise<TaskBatch> {
-    const query = new URLSearchParams({ hold_seconds: String(holdSeconds) });
-    if (running.length > 0) query.set('running', running.slice(0, MAX_NAMED).join(','));
-    const path = waitForTasks.path.replace('{node_id}', this.options.nodeId);
+    const query: Waiting['parameters']['query'] = {
+      hold_seconds: holdSeconds,
+      ...(running.length > 0 ? { running: running.slice(0, MAX_NAMED).join(',') } : {}),
+    };
+    const named: Waiting['parameters']['path'] = { node_id: this.options.nodeId };
+    const path = addressOf(waitPath, named, query);
     const deadlineMs = holdSeconds * 1000 + SLACK_MS;
-    const reply = await this.call({ method: 'GET', path: `${path}?${query.toString()}`, deadlineMs, signal });
+    const reply = await this.call({ method: 'GET', path, deadlineMs, signal });
     if (reply.status !== 200) throw new ApiUnavailable(reply.status, errorCode(reply.body));
     return readBatch(reply.body);
   }
 
   /**
-   * Posts how a task ended. `body` is sent as it is.
+   * Posts how a task ended.
    * @throws ApiUnavailable when the API did not decide: the report has to be sent again.
    */
-  async postResult(
-    task: { readonly taskId: string; readonly correlationId: string; readonly traceparent: string | null },
-    body: unknown,
-    signal?: AbortSignal,
-  ): Promise<Receipt> {
-    const path = postTaskResult.path
-      .replace('{node_id}', this.options.nodeId)
-      .replace('{task_id}', task.taskId);
+  postResult(task: ReportedTask, report: TaskReport, signal?: AbortSignal): Promise<Receipt> {
+    return this.postText(task, JSON.stringify(report), signal);
+  }
+
+  /** As `postResult`, with a body that need not be a report: how a broken agent would send it. */
+  async postText(task: ReportedTask, text: string, signal?: AbortSignal): Promise<Receipt> {
+    const named: Reporting['parameters']['path'] = { node_id: this.options.nodeId, task_id: task.taskId };
+    const path = addressOf(resultPath, named);
     const headers = {
       'content-type': 'application/json',
       'x-correlation-id': task.correlationId,
       ...(task.traceparent === null ? {} : { traceparent: task.traceparent }),
     };
-    const text = JSON.stringify(body);
     const reply = await this.call({
       method: 'POST',
       path,
@@ -116,8 +136,8 @@ export class TaskClient {
     });
     const code = errorCode(reply.body);
     if (reply.status === 200) return 'stored';
-    if (reply.status === 409 && code === 'node_task_fenced') return 'fenced';
-    if (reply.status === 404 && code === 'node_task_not_found') return 'unknown';
+    if (reply.status === 409 && code === fenced) return 'fenced';
+    if (reply.status === 404 && code === unknownTask) return 'unknown';
     if (reply.status === 400 || reply.status === 413) return 'rejected';
     throw new ApiUnavailable(reply.status, code);
   }
@@ -180,16 +200,35 @@ async function readReply(incoming: IncomingMessage): Promise<Reply> {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const errorCode = (body: unknown): string =>
-  isRecord(body) && typeof body['code'] === 'string' ? body['code'].slice(0, 64) : 'none';
+/** A path of the contract with its parameters in place, and the query in the order of its members. */
+function addressOf(
+  path: keyof paths,
+  named: Readonly<Record<string, string>>,
+  query: Readonly<Record<string, string | number>> = {},
+): string {
+  const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => named[name] ?? '');
+  const asked = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) asked.set(name, String(value));
+  return asked.size === 0 ? filled : `${filled}?${asked.toString()}`;
+}
+
+const errorField: keyof components['schemas']['Error'] = 'code';
+
+function errorCode(body: unknown): string {
+  const code = isRecord(body) ? body[errorField] : undefined;
+  return typeof code === 'string' ? code.slice(0, 64) : 'none';
+}
+
+const batchField = (body: unknown, name: keyof components['schemas']['NodeTaskBatch']): unknown =>
+  isRecord(body) ? body[name] : undefined;
 
 /** Everything but the tasks must fit the contract: one task that is rubbish must not cost the others. */
 function readBatch(body: unknown): TaskBatch {
-  const tasks = isRecord(body) ? body['tasks'] : undefined;
+  const tasks = batchField(body, 'tasks');
   const schema = waitForTasks.responses[200]?.schema;
   const rest: unknown = isRecord(body) ? schema?.safeParse({ ...body, tasks: [] }).data : undefined;
-  const cancel = isRecord(rest) ? rest['cancel'] : undefined;
-  const serverTime = isRecord(rest) ? rest['server_time'] : undefined;
+  const cancel = batchField(rest, 'cancel');
+  const serverTime = batchField(rest, 'server_time');
   if (!Array.isArray(tasks) || !Array.isArray(cancel) || typeof serverTime !== 'string') {
     throw new ApiUnavailable(200, 'unreadable_answer');
   }

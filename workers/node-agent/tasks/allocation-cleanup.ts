@@ -5,7 +5,7 @@ import { permanent, transient, unlessMissing } from '../failure.ts';
 import { homeOf, isWithin } from '../runtime/areas.ts';
 import type { NodeRuntime } from '../runtime/runtime.ts';
 import { removeTree } from '../runtime/trees.ts';
-import type { ParamsOf, TaskContext, TaskHandler } from './task.ts';
+import type { ParamsOf, ResultOf, TaskContext, TaskHandler } from './task.ts';
 
 type Params = ParamsOf<'node.allocation_cleanup'>;
 
@@ -16,7 +16,10 @@ const KILL_DEADLINE_MS = 5000;
 const sharedFolders = ['/tmp', '/var/tmp', '/dev/shm', '/run/lock'] as const;
 
 /** Ends the tenant's work and takes the tenant's access away: keys, processes, home, user, group. */
-export const allocationCleanup: TaskHandler<'node.allocation_cleanup'> = async (params, context) => {
+export const allocationCleanup: TaskHandler<'node.allocation_cleanup'> = async (
+  params,
+  context,
+): Promise<ResultOf<'node.allocation_cleanup'>> => {
   const { runtime, records, signal } = context;
   const { allocation_id, username, uid } = params;
   await checkIdentity(runtime, params);

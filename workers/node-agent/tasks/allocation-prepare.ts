@@ -3,7 +3,7 @@ import { permanent, unlessMissing } from '../failure.ts';
 import { homeOf } from '../runtime/areas.ts';
 import type { Gpu, NodeRuntime } from '../runtime/runtime.ts';
 import { removeTree } from '../runtime/trees.ts';
-import type { ParamsOf, TaskContext, TaskHandler } from './task.ts';
+import type { ParamsOf, ResultOf, TaskContext, TaskHandler } from './task.ts';
 
 type Params = ParamsOf<'node.allocation_prepare'>;
 
@@ -11,7 +11,10 @@ type Params = ParamsOf<'node.allocation_prepare'>;
 const keyLine = /^[a-z][a-z0-9@.-]{2,63} [A-Za-z0-9+/]+={0,3}( [^\p{Cc}]*)?$/u;
 
 /** Gives a tenant access: group, user, home and exactly the given keys. */
-export const allocationPrepare: TaskHandler<'node.allocation_prepare'> = async (params, context) => {
+export const allocationPrepare: TaskHandler<'node.allocation_prepare'> = async (
+  params,
+  context,
+): Promise<ResultOf<'node.allocation_prepare'>> => {
   const { runtime, records, signal } = context;
   if (!params.authorized_keys.every((key) => keyLine.test(key))) {
     throw permanent('authorized_key_invalid', 'a public key is not one line of the OpenSSH format');

@@ -1,8 +1,11 @@
 import { gpusOfTask } from './gpus.ts';
-import { ofAllocation, type Finding, type TaskHandler } from './task.ts';
+import { ofAllocation, type Finding, type ResultOf, type TaskHandler } from './task.ts';
 
 /** Clears device memory (`reset`), or only looks (`verify_only`); either way the memory is looked at afterwards. */
-export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (params, context) => {
+export const gpuScrub: TaskHandler<'node.gpu_scrub'> = async (
+  params,
+  context,
+): Promise<ResultOf<'node.gpu_scrub'>> => {
   const { runtime, signal } = context;
   let containersRemoved = 0;
   if (params.mode === 'reset' && (params.container_runtime ?? 'none') !== 'none') {

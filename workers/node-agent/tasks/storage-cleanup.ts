@@ -3,12 +3,22 @@ import { posixUsername } from '../../../contracts/nodes/node-task.api.ts';
 import { permanent, unlessMissing } from '../failure.ts';
 import { areasOf, homeOf, isWithin, resolveInside, tenantIds, type Area } from '../runtime/areas.ts';
 import { removeTree } from '../runtime/trees.ts';
-import { ofAllocation, type Finding, type ParamsOf, type TaskContext, type TaskHandler } from './task.ts';
+import {
+  ofAllocation,
+  type Finding,
+  type ParamsOf,
+  type ResultOf,
+  type TaskContext,
+  type TaskHandler,
+} from './task.ts';
 
 type Params = ParamsOf<'node.storage_cleanup'>;
 
 /** Removes what a tenant stored: files first, then, when asked, whole devices. */
-export const storageCleanup: TaskHandler<'node.storage_cleanup'> = async (params, context) => {
+export const storageCleanup: TaskHandler<'node.storage_cleanup'> = async (
+  params,
+  context,
+): Promise<ResultOf<'node.storage_cleanup'>> => {
   const { runtime, signal } = context;
   const targets = await resolveTargets(params, context);
   const findings: Finding[] = [];

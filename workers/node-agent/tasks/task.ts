@@ -1,10 +1,20 @@
-import type { NodeTask, nodeTaskResults } from '../../../contracts/nodes/node-task.api.ts';
+import type { components } from '../../../contracts/generated/client.ts';
+import type { NodeTask } from '../../../contracts/nodes/node-task.api.ts';
 import type { NodeTaskKind } from '../../../contracts/nodes/node-task.tasks.ts';
 import type { AllocationRecords } from '../records.ts';
 import type { NodeRuntime } from '../runtime/runtime.ts';
 
 export type ParamsOf<K extends NodeTaskKind> = Extract<NodeTask, { kind: K }>['params'];
-export type ResultOf<K extends NodeTaskKind> = ReturnType<(typeof nodeTaskResults)[K]['parse']>;
+type Schemas = components['schemas'];
+
+interface Results extends Record<NodeTaskKind, object> {
+  'node.allocation_prepare': Schemas['NodeAllocationPrepareTaskResult'];
+  'node.allocation_cleanup': Schemas['NodeAllocationCleanupTaskResult'];
+  'node.gpu_scrub': Schemas['NodeCleanupTaskResult'];
+  'node.storage_cleanup': Schemas['NodeCleanupTaskResult'];
+  'node.validate_clean': Schemas['NodeCleanupTaskResult'];
+}
+export type ResultOf<K extends NodeTaskKind> = Results[K];
 
 /** One thing that was found. `kind` and `where` are words of this program: nothing a tenant wrote. */
 export interface Finding {

@@ -2,7 +2,14 @@ import { TaskFailure } from '../failure.ts';
 import { areaRoots, areasOf, isWithin, plainPath, type Area } from '../runtime/areas.ts';
 import { countEntries } from '../runtime/trees.ts';
 import { gpusOfTask } from './gpus.ts';
-import { ofAllocation, type Finding, type ParamsOf, type TaskContext, type TaskHandler } from './task.ts';
+import {
+  ofAllocation,
+  type Finding,
+  type ParamsOf,
+  type ResultOf,
+  type TaskContext,
+  type TaskHandler,
+} from './task.ts';
 
 type Params = ParamsOf<'node.validate_clean'>;
 type Check = Params['checks'][number];
@@ -17,7 +24,10 @@ interface Looked {
 const MOST_COUNTED = 10_000;
 
 /** Looks for anything that a tenant left. Nothing is changed, but the record of an allocation that is proven gone. */
-export const validateClean: TaskHandler<'node.validate_clean'> = async (params, context) => {
+export const validateClean: TaskHandler<'node.validate_clean'> = async (
+  params,
+  context,
+): Promise<ResultOf<'node.validate_clean'>> => {
   const findings: Finding[] = [];
   const proof: Record<string, unknown> = {};
   for (const check of new Set(params.checks)) {
