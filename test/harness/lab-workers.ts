@@ -94,7 +94,10 @@ export async function startWorkerInProcess(parts: {
       Worker.create({ ...common, taskQueue, activities }),
     ),
   );
-  const running = workers.map((worker) => worker.run());
+  // One that fails before it is stopped is told here; what waits for it says what it waited for.
+  const running = workers.map((worker) =>
+    worker.run().catch((error: unknown) => console.error('a worker of the lab failed', error)),
+  );
   const log = pino({ level: 'silent' });
   const loops = [
     startLoop({
@@ -121,7 +124,7 @@ export async function startWorkerInProcess(parts: {
       await Promise.all(loops.map((loop) => loop.stop()));
       for (const worker of workers) worker.shutdown();
       // A fault that still holds an activity makes the shutdown a forced one.
-      await Promise.allSettled(running);
+      await Promise.all(running);
       await connection.close();
       await replays.close();
     },
