@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { STATUS_CODES, ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -21,6 +21,11 @@ const keepAliveMs = 65_000;
 const headersTimeoutMs = 15_000;
 const requestTimeoutMs = 30_000;
 const idleSweepMs = 50;
+/** How long a refusal may take to leave. */
+const refusalTimeoutMs = 15_000;
+
+/** Connections that left the HTTP server for a socket or its refusal: it knows them no more, but waits for them. */
+const upgraded = new WeakMap<Server, Set<Duplex>>();
 
 /**
  * Starts a server with its limits.
@@ -50,7 +55,10 @@ async function drain(server: Server, app: App, deadlineMs: number): Promise<void
   app.release();
   // Connections that fall idle during the drain would be kept for the keep-alive time.
   const sweep = setInterval(() => server.closeIdleConnections(), idleSweepMs);
-  const cut = setTimeout(() => server.closeAllConnections(), deadlineMs);
+  const cut = setTimeout(() => {
+    server.closeAllConnections();
+    for (const socket of upgraded.get(server) ?? []) socket.destroy();
+  }, deadlineMs);
   await closed;
   clearInterval(sweep);
   clearTimeout(cut);
@@ -61,6 +69,7 @@ function refuseMalformed(_error: Error, socket: Duplex): void {
   refuseRaw(socket, new CodedError('invalid_request'));
 }
 
+/** Ends the connection with the answer, whether the client closes its own end or not. */
 function refuseRaw(socket: Duplex, error: CodedError, correlationId: string = randomUUID()): void {
   if (!socket.writable) {
     socket.destroy();
@@ -76,6 +85,9 @@ function refuseRaw(socket: Duplex, error: CodedError, correlationId: string = ra
     'X-Correlation-Id': envelope.correlation_id,
   };
   const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
+  const late = setTimeout(() => socket.destroy(), refusalTimeoutMs);
+  socket.once('close', () => clearTimeout(late));
+  socket.once('finish', () => socket.destroy());
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head.join('')}\r\n${body}`);
 }
 
@@ -106,7 +118,8 @@ export interface SocketRoute {
 
 /**
  * WebSockets of a listener, by path, each handshake in a span and a log line. A wish for any other protocol, or on any
- * other path, is overlooked as HTTP permits: the request is answered like every other.
+ * other path, is overlooked as HTTP permits: the request is served like every other, with its body, span, metric, log
+ * line and limits, and its connection is kept. To be called once for a server.
  */
 export function acceptUpgrades(
   server: Server,
@@ -114,18 +127,60 @@ export function acceptUpgrades(
   routes: ReadonlyMap<string, SocketRoute>,
   log: Logger,
 ): void {
+  const taken = new Set<Duplex>();
+  upgraded.set(server, taken);
+  const afterAnswers = answersOf(server);
   server.on('upgrade', (request, socket, head) => {
+    const forget = (): boolean => taken.delete(socket);
+    const cut = (): unknown => socket.destroy();
+    taken.add(socket);
+    socket.once('close', forget);
     // Whoever takes the connection listens for its errors itself; until then they end it.
-    socket.on('error', () => socket.destroy());
+    socket.on('error', cut);
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
     const route = routes.get(path);
-    if (route !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket') {
-      const wish = wishOf(request, socket, head);
-      void traceHandshake(request, listener, () => shakeHands(path, route, wish, log));
-    } else if (hasBody(request) || !(socket instanceof Socket)) {
-      refuseRaw(socket, new CodedError('invalid_request'));
-    } else answerPlainly(server, request, socket);
+    afterAnswers(socket, () => {
+      if (route !== undefined && request.headers.upgrade?.toLowerCase() === 'websocket') {
+        const wish = wishOf(request, socket, head);
+        void traceHandshake(request, listener, () => shakeHands(path, route, wish, log));
+      } else if (!socket.destroyed) {
+        forget();
+        socket.off('close', forget).off('error', cut);
+        giveBack(server, request, socket, head);
+      }
+    });
   });
+}
+
+/** Tells when the requests that came before on a connection are answered: a client may send several at once. */
+function answersOf(server: Server): (socket: Duplex, work: () => void) => void {
+  const last = new WeakMap<Duplex, ServerResponse>();
+  server.on('request', ({ socket }, response) => {
+    last.set(socket, response);
+    response.once('close', () => {
+      if (last.get(socket) === response) last.delete(socket);
+    });
+  });
+  return (socket, work) => {
+    const response = last.get(socket);
+    if (response === undefined) work();
+    else response.once('close', work);
+  };
+}
+
+/** Lets the server read the request again, without its wish. */
+function giveBack(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const { method = 'GET', url = '/', httpVersion, rawHeaders } = request;
+  const lines = rawHeaders.flatMap((name, index) =>
+    index % 2 === 1 || name.toLowerCase() === 'upgrade'
+      ? []
+      : [`${name}: ${rawHeaders[index + 1] ?? ''}\r\n`],
+  );
+  const text = `${method} ${url} HTTP/${httpVersion}\r\n${lines.join('')}\r\n`;
+  // The answer before may have left the time limit of an idle connection.
+  if (socket instanceof Socket) socket.setTimeout(0);
+  socket.unshift(Buffer.concat([Buffer.from(text, 'latin1'), head]));
+  server.emit('connection', socket);
 }
 
 function wishOf(request: IncomingMessage, socket: Duplex, head: Buffer): Wish {
@@ -170,19 +225,4 @@ async function shakeHands(path: string, route: SocketRoute, wish: Wish, log: Log
     },
     'request',
   );
-}
-
-/** Its bytes are with the parser no more, so such a request cannot be served. */
-const hasBody = ({ headers }: IncomingMessage): boolean =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-
-function answerPlainly(server: Server, request: IncomingMessage, socket: Socket): void {
-  const response = new ServerResponse(request);
-  response.shouldKeepAlive = false;
-  response.assignSocket(socket);
-  response.once('finish', () => {
-    response.detachSocket(socket);
-    socket.end();
-  });
-  server.emit('request', request, response);
 }

@@ -128,7 +128,9 @@ export function sqlState(error: unknown): string | undefined {
   return undefined;
 }
 
-const unavailable = /^(08|57P0|53|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)/;
+/** 25006: a write to a server that is no primary any more; 25P03: a session that it ended for idling in a transaction. */
+const unavailable =
+  /^(08|57P0|53|25006|25P03|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)/;
 
 /** True when the database could not be reached or refuses work for now: an upstream fault, not a defect. */
 export function isDatabaseUnavailable(error: unknown): boolean {

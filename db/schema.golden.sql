@@ -395,6 +395,7 @@ CREATE INDEX audit_logs_actor ON public.audit_logs USING btree (actor_user_id, a
 CREATE INDEX audit_logs_at ON public.audit_logs USING btree (at, id);
 CREATE INDEX audit_logs_target ON public.audit_logs USING btree (target_type, target_id);
 CREATE INDEX consumed_events_at ON public.consumed_events USING btree (at);
+CREATE INDEX dead_letters_closed ON public.dead_letters USING btree (updated_at) WHERE (state <> 'open'::dead_letter_state);
 CREATE INDEX dead_letters_open ON public.dead_letters USING btree (subject) WHERE (state = 'open'::dead_letter_state);
 CREATE INDEX dead_letters_state ON public.dead_letters USING btree (state, seq);
 CREATE INDEX dlq_replays_created_at ON public.dlq_replays USING btree (created_at, id);
@@ -405,7 +406,9 @@ CREATE INDEX metered_allocations_running ON public.metered_allocations USING btr
 CREATE INDEX node_tasks_allocation_id ON public.node_tasks USING btree (allocation_id, fence);
 CREATE INDEX node_tasks_open ON public.node_tasks USING btree (node_id) WHERE (state = ANY (ARRAY['queued'::node_task_state, 'offered'::node_task_state]));
 CREATE INDEX node_tasks_uncompleted ON public.node_tasks USING btree (result_at) WHERE ((result_at IS NOT NULL) AND (completed_at IS NULL));
+CREATE INDEX nodes_agent_secret_hash ON public.nodes USING btree (agent_secret_hash);
 CREATE INDEX nodes_sku_state ON public.nodes USING btree (sku, state);
+CREATE INDEX notification_reads_notification_id ON public.notification_reads USING btree (notification_id);
 CREATE INDEX notifications_created_at ON public.notifications USING btree (created_at);
 CREATE INDEX operations_open ON public.operations USING btree (entity_id) WHERE (state = 'open'::operation_state);
 CREATE INDEX outbox_published_at ON public.outbox USING btree (published_at) WHERE (published_at IS NOT NULL);

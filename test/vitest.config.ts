@@ -19,7 +19,7 @@ const common = {
   pool: 'forks',
   /** Every file in a process of its own: environment, timers and servers cannot leak into another. */
   isolate: true,
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   hookTimeout: 120_000,
   teardownTimeout: 30_000,
 } as const;

@@ -38,7 +38,7 @@ import {
   readRequest,
 } from '../../db/ops/dlq-replay.store.ts';
 import { dlqReplayView } from '../../db/ops/dlq-replay.views.ts';
-import { findOperation, openOperationsOf } from '../../db/ops/operation.store.ts';
+import { findOperation, lockUndecided, openOperationsOf } from '../../db/ops/operation.store.ts';
 import { defect, guarded } from '../failures.ts';
 import type { ReplayPort } from './dlq-replay.ports.ts';
 
@@ -86,8 +86,8 @@ export function createDlqReplayActivities(
         const code = cancelRefusal(row.state);
         if (code === undefined) throw defect(`replay ${replayId} would take the command`);
         return await db.tx(async (tx) => {
-          const before = await findOperation(tx, command.operationId);
-          if (before?.outcome === null) await auditCancel(tx, command, replayId, { result: 'refused', code });
+          const first = await lockUndecided(tx, command.operationId);
+          if (first) await auditCancel(tx, command, replayId, { result: 'refused', code });
           return await decideDlqOperation(tx, command.operationId, { kind: 'refused', code }, null);
         });
       }),

@@ -50,10 +50,13 @@ async function answers(probe: Probe): Promise<boolean> {
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(() => resolve(false), probeTimeoutMs);
   });
-  const answer = probe().then(
-    () => true,
-    () => false,
-  );
+  // One that throws before it has a promise is away like any other.
+  const answer = Promise.resolve()
+    .then(probe)
+    .then(
+      () => true,
+      () => false,
+    );
   const isUp = await Promise.race([answer, late]);
   clearTimeout(timer);
   return isUp;

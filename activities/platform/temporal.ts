@@ -1,3 +1,4 @@
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client';
 import { clientInterceptors } from './tracing-temporal.ts';
 
@@ -60,8 +61,11 @@ class Retries {
   /** Resolves when no retry is scheduled any more; none is scheduled from now on. */
   async settle(): Promise<void> {
     this.#closing = true;
-    const leftMs = this.#quietAt - performance.now();
-    // One millisecond later than the last retry, whose timer was set first.
-    if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs + 1));
+    // By the clock and not by one timer: a timer counts from when the loop last looked, which may be long ago, and so
+    // would be due before the retry's own.
+    while (performance.now() < this.#quietAt) await delay(Math.ceil(this.#quietAt - performance.now()));
+    // All timers that are due have run when an immediate has followed a turn of the loop.
+    await turn();
+    await turn();
   }
 }

@@ -1,4 +1,7 @@
-/** Starts and commands allocation runs, and says honestly what became of it when the engine does not answer. */
+/**
+ * Starts and commands allocation runs, and says honestly what became of it when the engine does not answer; decides what
+ * no run is left to take.
+ */
 import { WithStartWorkflowOperation, type Client } from '@temporalio/client';
 import { TypedSearchAttributes, defineSearchAttributeKey, type Workflow } from '@temporalio/common';
 import {
@@ -10,9 +13,14 @@ import {
   type OperationOutcome,
   type ReleaseCommand,
 } from '../../contracts/allocations/allocation.messages.ts';
+import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
+import { CodedError, type ErrorCode } from '../../contracts/errors.ts';
 import { allocationWorkflowId, type AllocationId } from '../../contracts/ids.ts';
 import { searchAttributes, taskQueues } from '../../contracts/queues.ts';
-import { assertNoConnectionHeld } from '../../db/client.ts';
+import { getAllocationView } from '../../db/allocations/allocation.views.ts';
+import { writeAudit } from '../../db/audit.ts';
+import { assertNoConnectionHeld, type Database, type Tx } from '../../db/client.ts';
+import { decideOperation, findOperation, lockUndecided } from '../../db/ops/operation.store.ts';
 import { answered, workflowTaskTimeout, type EngineAnswer } from '../engine.ts';
 
 export type CommandResult = EngineAnswer<OperationOutcome>;
@@ -104,4 +112,47 @@ export function resumeAndCommand(
       args: [order],
     }),
   );
+}
+
+/**
+ * Decides a command that no run is left to take, by the state that its row has now; a force-release leaves its audit
+ * row with the outcome.
+ * @returns the outcome, also one that was there before; undefined when the row would take the command.
+ * @throws CodedError allocation_not_found.
+ */
+export const refuseClosed = (
+  db: Database,
+  order: ReleaseCommand,
+  allocationId: string,
+): Promise<OperationOutcome | undefined> =>
+  db.tx(async (tx) => {
+    if (!(await lockUndecided(tx, order.operationId))) {
+      return (await findOperation(tx, order.operationId))?.outcome ?? undefined;
+    }
+    const found = await getAllocationView(tx, allocationId, undefined);
+    if (found === undefined) throw new CodedError('allocation_not_found');
+    const code = releaseRefusal(found.row.state, order.command);
+    if (code === undefined) return undefined;
+    await auditRefused(tx, order, allocationId, code);
+    return await decideOperation(tx, order.operationId, { kind: 'refused', code });
+  });
+
+/** A force-release that is refused leaves its audit row with the outcome; a user's release is no privileged act. */
+export async function auditRefused(
+  tx: Tx,
+  order: ReleaseCommand,
+  targetId: string,
+  code: ErrorCode,
+): Promise<void> {
+  if (order.command !== 'force_release') return;
+  await writeAudit(tx, {
+    actorUserId: order.actorUserId,
+    actorRole: order.actorRole,
+    action: 'allocation.force_release',
+    targetType: 'allocation',
+    targetId,
+    result: 'refused',
+    correlationId: order.correlationId,
+    details: { code },
+  });
 }

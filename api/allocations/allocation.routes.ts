@@ -17,7 +17,6 @@ import type {
 import { CodedError, type ErrorCode } from '../../contracts/errors.ts';
 import { asId, type AllocationId, type OperationId } from '../../contracts/ids.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
-import { writeAudit } from '../../db/audit.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
 import {
   getAllocationView,
@@ -25,11 +24,8 @@ import {
   listTimeline,
   type AllocationFilter,
 } from '../../db/allocations/allocation.views.ts';
-import type { Tx } from '../../db/client.ts';
 import {
   commandOf,
-  decideOperation,
-  lockUndecided,
   openAllocationOperation,
   openOperation,
   type NewOperation,
@@ -41,7 +37,7 @@ import type { ApiDeps } from '../deps.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
 import { route, type Answer, type Caller, type RequestContext, type Route } from '../route.ts';
 import { settle, updateIdOf } from '../engine.ts';
-import { admit, command, resumeAndCommand } from './allocation.commands.ts';
+import { admit, auditRefused, command, refuseClosed, resumeAndCommand } from './allocation.commands.ts';
 import { explain } from './allocation.explain.ts';
 
 export function allocationRoutes(deps: ApiDeps): Route[] {
@@ -206,11 +202,9 @@ async function release(deps: ApiDeps, row: AllocationRow, request: ReleaseReques
   const allocationId = asId<AllocationId>(row.id);
   let result = await command(deps.temporal, allocationId, opened, updateId);
   if (result.kind === 'closed') {
-    const { row: current } = await rowNow(deps, row.id);
-    const closed = releaseRefusal(current.state, request.kind);
-    if (closed !== undefined) {
-      result = { kind: 'decided', outcome: await refuseClosed(deps, opened, row.id, closed) };
-    } else {
+    const outcome = await refuseClosed(deps.db, opened, row.id);
+    if (outcome !== undefined) result = { kind: 'decided', outcome };
+    else {
       const about = { allocationId, orgId: asId(row.orgId), projectId: asId(row.projectId), correlationId };
       result = await resumeAndCommand(deps.temporal, about as never, opened, updateId);
     }
@@ -231,41 +225,6 @@ async function openRelease(
     if (operation.inserted) await auditRefused(tx, order, opening.entityId, code);
     return operation;
   });
-}
-
-/** Decides a command that no run is left to take. */
-const refuseClosed = (
-  deps: ApiDeps,
-  order: ReleaseCommand,
-  allocationId: string,
-  code: ErrorCode,
-): Promise<OperationOutcome> =>
-  deps.db.tx(async (tx) => {
-    const first = await lockUndecided(tx, order.operationId);
-    const outcome = await decideOperation(tx, order.operationId, refused(code));
-    if (first) await auditRefused(tx, order, allocationId, code);
-    return outcome;
-  });
-
-/** A force-release that is refused leaves its audit row with the outcome; a user's release is no privileged act. */
-async function auditRefused(tx: Tx, order: ReleaseCommand, targetId: string, code: ErrorCode): Promise<void> {
-  if (order.command !== 'force_release') return;
-  await writeAudit(tx, {
-    actorUserId: order.actorUserId,
-    actorRole: order.actorRole,
-    action: 'allocation.force_release',
-    targetType: 'allocation',
-    targetId,
-    result: 'refused',
-    correlationId: order.correlationId,
-    details: { code },
-  });
-}
-
-async function rowNow(deps: ApiDeps, id: string) {
-  const found = await getAllocationView(deps.db.q, id, undefined);
-  if (found === undefined) throw new CodedError('allocation_not_found');
-  return found;
 }
 
 const refused = (code: ErrorCode): OperationOutcome => ({ kind: 'refused', code });

@@ -21,10 +21,10 @@ const curves: Readonly<Record<string, string>> = {
 };
 const plainTypes = new Set(['ssh-ed25519', 'ssh-rsa', ...Object.keys(curves)]);
 /** Keys on hardware: the same key with the name of its application behind it. */
-const hardwareTypes: Readonly<Record<string, string>> = {
-  'sk-ssh-ed25519@openssh.com': 'ssh-ed25519',
-  'sk-ecdsa-sha2-nistp256@openssh.com': 'ecdsa-sha2-nistp256',
-};
+const hardwareTypes: ReadonlyMap<string, string> = new Map([
+  ['sk-ssh-ed25519@openssh.com', 'ssh-ed25519'],
+  ['sk-ecdsa-sha2-nistp256@openssh.com', 'ecdsa-sha2-nistp256'],
+]);
 
 /**
  * Reads one line of an authorized_keys file that holds a key and, at most, a comment.
@@ -40,7 +40,7 @@ export function parseSshPublicKey(text: string): SshPublicKey {
     throw refuse('invalid_text', 'The line holds a control character.');
   const [type = '', encoded = ''] = line.split(/[ \t]+/, 2);
   if (type === 'ssh-dss') throw refuse('weak_key', 'DSA keys are not accepted.');
-  if (!plainTypes.has(type) && !(type in hardwareTypes)) {
+  if (!plainTypes.has(type) && !hardwareTypes.has(type)) {
     throw refuse('unknown_type', 'The line must start with a key type, without options.');
   }
   const blob = Buffer.from(encoded, 'base64');
@@ -58,7 +58,7 @@ function checkBlob(type: string, blob: Buffer): void {
   const fields = readFields(blob);
   if (fields[0]?.toString('latin1') !== type)
     throw refuse('invalid_key', 'The key is not of the type that the line says.');
-  const plainType = hardwareTypes[type];
+  const plainType = hardwareTypes.get(type);
   if (plainType !== undefined) {
     const application = fields.pop();
     if (application === undefined || application.length === 0)

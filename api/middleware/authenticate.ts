@@ -65,28 +65,64 @@ export function createTokenAuthentication(deps: {
   };
 }
 
-/** Turns the secret of a request into the node that its path names. */
-export type AuthenticateNode = (request: IncomingMessage, nodeId: string) => Promise<NodeId>;
+/** Counts a request against the budget of its address. @throws CodedError rate_limit_exceeded. */
+export type LimitAddress = () => Promise<void>;
+
+/**
+ * Turns the secret of a request into the node that its path names; what is no good secret is counted against its
+ * address.
+ */
+export type AuthenticateNode = (
+  request: IncomingMessage,
+  nodeId: string,
+  limitAddress: LimitAddress,
+) => Promise<NodeId>;
 
 const hashMaxAgeMs = 5000;
 const maxKnownNodes = 20_000;
+/** As long as a budget lasts. */
+const limitedMaxAgeMs = 60_000;
+const maxLimitedAddresses = 10_000;
 
-/** Node authentication of one process; a hash is remembered for 5 s. */
+/**
+ * Node authentication of one process; a hash is remembered for 5 s. From an address that has used up its budget only a
+ * secret that was good before is worth a read: others behind the same address go on.
+ */
 export function createNodeAuthentication(db: Database): AuthenticateNode {
   const known = new RecentMap<Buffer>({ size: maxKnownNodes, maxAgeMs: hashMaxAgeMs });
-  return async (request, nodeId) => {
-    const given = createHash('sha256').update(bearerOf(request)).digest();
-    if (!isUuid(nodeId)) {
-      throw validationError({ path: 'params.node_id', code: 'invalid_format', message: 'Invalid UUID' });
-    }
-    const cached = known.get(nodeId);
-    if (cached !== undefined && timingSafeEqual(given, cached)) return asId<NodeId>(nodeId);
+  const wasGood = new RecentMap<Buffer>({ size: maxKnownNodes });
+  const limited = new RecentMap<true>({ size: maxLimitedAddresses, maxAgeMs: limitedMaxAgeMs });
+  const check = async (nodeId: string, given: Buffer, beforeRead: LimitAddress): Promise<NodeId> => {
+    if (isSame(given, known.get(nodeId))) return asId<NodeId>(nodeId);
+    if (!isSame(given, wasGood.get(nodeId))) await beforeRead();
     const stored = await readAgentSecretHash(db.q, nodeId);
-    if (stored !== undefined && timingSafeEqual(given, stored)) {
-      known.set(nodeId, stored);
+    if (isSame(given, stored)) {
+      known.set(nodeId, given);
+      wasGood.set(nodeId, given);
       return asId<NodeId>(nodeId);
     }
     const other = await findNodeBySecretHash(db.q, given);
     throw new CodedError(other === undefined ? 'token_invalid' : 'insufficient_permissions');
   };
+  return async (request, nodeId, limitAddress) => {
+    const address = request.socket.remoteAddress ?? 'unknown';
+    const count: LimitAddress = () =>
+      limitAddress().catch((error: unknown) => {
+        if (error instanceof CodedError && error.status === 429) limited.set(address, true);
+        throw error;
+      });
+    try {
+      const given = createHash('sha256').update(bearerOf(request)).digest();
+      if (!isUuid(nodeId)) {
+        throw validationError({ path: 'params.node_id', code: 'invalid_format', message: 'Invalid UUID' });
+      }
+      return await check(nodeId, given, () => (limited.get(address) ? count() : Promise.resolve()));
+    } catch (error) {
+      if (error instanceof CodedError && error.status === 401) await count();
+      throw error;
+    }
+  };
 }
+
+const isSame = (given: Buffer, stored: Buffer | undefined): boolean =>
+  stored !== undefined && timingSafeEqual(given, stored);

@@ -11,8 +11,11 @@ export interface ErrorAnswer {
 }
 
 const retryAfterSeconds = '1';
-/** Statements that ran into their time limit or a lock's: load, not a defect. */
-const overloaded = new Set(['57014', '55P03']);
+/**
+ * Statements that ran into their time limit or a lock's, and those that lost against others, alone or as often as a
+ * transaction is repeated: load, not a defect.
+ */
+const overloaded = new Set(['57014', '55P03', '40001', '40P01']);
 /** gRPC DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE. */
 const engineAway = new Set([4, 8, 14]);
 

@@ -39,6 +39,9 @@ interface Exchange {
   nodeId?: NodeId;
 }
 
+/** What metric, span and log say of a request whose client went away before it could be handled; nobody gets it. */
+const clientGoneStatus = 499;
+
 /** Serves one request, whatever happens: every path ends in an answer, a metric and a log line. */
 export async function serve(pipeline: Pipeline, request: Request, response: Response): Promise<void> {
   const startedAt = performance.now();
@@ -46,8 +49,10 @@ export async function serve(pipeline: Pipeline, request: Request, response: Resp
   try {
     send(response, await run(pipeline, exchange));
   } catch (error) {
-    if (error instanceof ClientGone) response.destroy();
-    else sendError(pipeline, exchange, error);
+    if (error instanceof ClientGone) {
+      response.statusCode = clientGoneStatus;
+      response.destroy();
+    } else sendError(pipeline, exchange, error);
   }
   const operation = exchange.match?.route?.endpoint.id ?? 'none';
   const seconds = (performance.now() - startedAt) / 1000;
@@ -127,6 +132,8 @@ async function run(pipeline: Pipeline, exchange: Exchange): Promise<Answer> {
   }
   const { endpoint } = match.route;
   await admit(pipeline, exchange, endpoint, match);
+  // Its body would never end.
+  if (response.destroyed) throw new ClientGone();
   const body = await readJsonBody(request, endpoint, pipeline.bodyLimitBytes);
   const header = request.headers['x-idempotency-key'];
   const valid = validate(endpoint, {
@@ -165,11 +172,11 @@ async function admit(
     if (endpoint.method !== 'get') await limitAddress();
     return;
   }
+  if (endpoint.auth === 'node') {
+    exchange.nodeId = await pipeline.authenticateNode(request, match.params['node_id'] ?? '', limitAddress);
+    return;
+  }
   try {
-    if (endpoint.auth === 'node') {
-      exchange.nodeId = await pipeline.authenticateNode(request, match.params['node_id'] ?? '');
-      return;
-    }
     exchange.caller = await pipeline.authenticateUser(request);
   } catch (error) {
     if (error instanceof CodedError && error.status === 401) await limitAddress();
@@ -241,8 +248,10 @@ function checked(endpoint: Endpoint, answer: Answer): Answer {
 }
 
 function send(response: Response, answer: Answer): void {
-  if (response.destroyed || response.headersSent) return;
+  if (response.headersSent) return;
+  // Metric, span and log tell it also when the client has left and nobody gets it.
   response.statusCode = answer.status;
+  if (response.destroyed) return;
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
   if (answer.body === undefined || answer.body === null) {
     response.end();

@@ -5,7 +5,9 @@ import {
   type Client,
 } from '@temporalio/client';
 import { TypedSearchAttributes, defineSearchAttributeKey, type Workflow } from '@temporalio/common';
+import type { ErrorCode } from '../../contracts/errors.ts';
 import { dlqReplayWorkflowId, type DlqReplayId } from '../../contracts/ids.ts';
+import { cancelRefusal } from '../../contracts/ops/dlq-replay.guards.ts';
 import {
   dlqReplayCancelUpdate,
   dlqReplayOutcomeUpdate,
@@ -14,7 +16,10 @@ import {
   type DlqReplayInput,
 } from '../../contracts/ops/dlq-replay.messages.ts';
 import { searchAttributes, taskQueues } from '../../contracts/queues.ts';
-import { assertNoConnectionHeld } from '../../db/client.ts';
+import { writeAudit } from '../../db/audit.ts';
+import { assertNoConnectionHeld, type Database, type Tx } from '../../db/client.ts';
+import { getDlqReplayView } from '../../db/ops/dlq-replay.views.ts';
+import { decideOperation, lockUndecided } from '../../db/ops/operation.store.ts';
 import { answered, workflowTaskTimeout, type EngineAnswer } from '../engine.ts';
 
 const keywords = {
@@ -99,3 +104,41 @@ export async function startReplayIfMissing(
     throw error;
   }
 }
+
+/**
+ * Decides a cancellation that the replay cannot take in the state that its row has now, with its audit row; one that
+ * is decided stays as it is.
+ * @returns false when the replay would take it.
+ */
+export const refuseCancel = (
+  db: Database,
+  replayId: DlqReplayId,
+  command: DlqReplayCancel,
+): Promise<boolean> =>
+  db.tx(async (tx) => {
+    if (!(await lockUndecided(tx, command.operationId))) return true;
+    const found = await getDlqReplayView(tx, replayId);
+    const code = found === undefined ? 'dlq_replay_not_found' : cancelRefusal(found.state);
+    if (code === undefined) return false;
+    await auditCancelRefused(tx, replayId, command, code);
+    await decideOperation(tx, command.operationId, { kind: 'refused', code });
+    return true;
+  });
+
+/** The audit row of a cancellation that was refused; it goes with the outcome. */
+export const auditCancelRefused = (
+  tx: Tx,
+  replayId: string,
+  command: Pick<DlqReplayCancel, 'actorUserId' | 'correlationId'>,
+  code: ErrorCode,
+): Promise<void> =>
+  writeAudit(tx, {
+    actorUserId: command.actorUserId,
+    actorRole: 'admin',
+    action: 'dlq_replay.cancel',
+    targetType: 'dlq_replay',
+    targetId: replayId,
+    result: 'refused',
+    correlationId: command.correlationId,
+    details: { code },
+  });

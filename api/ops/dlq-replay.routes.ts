@@ -14,7 +14,6 @@ import type {
   DlqReplayRequest,
 } from '../../contracts/ops/dlq-replay.messages.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
-import { writeAudit } from '../../db/audit.ts';
 import { getDlqReplayView, listDlqReplayViews } from '../../db/ops/dlq-replay.views.ts';
 import {
   findOperation,
@@ -28,7 +27,7 @@ import { settle, updateIdOf } from '../engine.ts';
 import { canonicalHash } from '../middleware/canonical.ts';
 import { pageAnswer, readCursor } from '../paging.ts';
 import { route, type Answer, type RequestContext, type Route } from '../route.ts';
-import { beginReplay, cancelReplay } from './dlq-replay.commands.ts';
+import { auditCancelRefused, beginReplay, cancelReplay } from './dlq-replay.commands.ts';
 
 /** Replays of many dead letters, for admins. */
 export function dlqReplayRoutes(deps: ApiDeps): Route[] {
@@ -122,6 +121,7 @@ async function cancel(deps: ApiDeps, request: RequestContext<typeof adminCancelD
       request: { ...command, reason: body.reason },
       correlationId,
     },
+    command,
     cancelRefusal(found.state),
   );
   if (operation.state !== 'open') return cancelAnswer(operation);
@@ -134,23 +134,13 @@ async function cancel(deps: ApiDeps, request: RequestContext<typeof adminCancelD
 async function openCancel(
   deps: ApiDeps,
   opening: NewOperation,
+  command: DlqReplayCancel,
   code: ReturnType<typeof cancelRefusal>,
 ): Promise<OpenedOperation> {
   if (code === undefined) return await openOperation(deps.db.q, opening);
   return await deps.db.tx(async (tx) => {
     const operation = await openOperation(tx, opening, { kind: 'refused', code });
-    if (operation.inserted) {
-      await writeAudit(tx, {
-        actorUserId: opening.caller,
-        actorRole: 'admin',
-        action: 'dlq_replay.cancel',
-        targetType: 'dlq_replay',
-        targetId: opening.entityId,
-        result: 'refused',
-        correlationId: opening.correlationId,
-        details: { code },
-      });
-    }
+    if (operation.inserted) await auditCancelRefused(tx, opening.entityId, command, code);
     return operation;
   });
 }

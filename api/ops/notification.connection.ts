@@ -19,6 +19,8 @@ export interface ConnectionOptions {
 const maxTimerMs = 2_147_483_647;
 /** How long an end waits for the client before it cuts the connection. */
 const cutMs = 2500;
+/** The same for a client that was not let in, from when its close code has left. */
+const refusedCutMs = 250;
 
 /** One open socket: what goes out, the heartbeat, the end. */
 export class NotificationConnection {
@@ -28,6 +30,8 @@ export class NotificationConnection {
   readonly #closed: Promise<void>;
   readonly #atClose = new Set<() => void>();
   #isClosed = false;
+  #isEnding = false;
+  #cut: NodeJS.Timeout | undefined;
   #answered = true;
   #sent = 0;
   #userId: string | undefined;
@@ -85,13 +89,33 @@ export class NotificationConnection {
     if (this.#ws.readyState === WebSocket.OPEN) this.#ws.ping();
   }
 
-  /** Closes with a code, and cuts the connection of a client that does not answer. */
-  async end(code: number, reason: string): Promise<void> {
-    if (this.#isClosed) return;
-    const cut = setTimeout(() => this.#ws.terminate(), cutMs);
+  /**
+   * Closes with a code, and cuts the connection of a client that does not answer. The first end counts.
+   * @returns when the socket is closed.
+   */
+  end(code: number, reason: string): Promise<void> {
+    if (this.#beginEnd(code, reason)) this.#cut = setTimeout(() => this.#ws.terminate(), cutMs);
+    return this.#closed;
+  }
+
+  /** The same for a client that was not let in: it keeps its place no longer than its close code needs to leave. */
+  refuse(code: number, reason: string): void {
+    if (!this.#beginEnd(code, reason)) return;
+    const giveUpAt = performance.now() + cutMs;
+    let hasLeft = this.#ws.bufferedAmount === 0;
+    this.#cut = setInterval(() => {
+      if (hasLeft || performance.now() >= giveUpAt) this.#ws.terminate();
+      hasLeft = this.#ws.bufferedAmount === 0;
+    }, refusedCutMs);
+  }
+
+  /** @returns false when it had begun before. */
+  #beginEnd(code: number, reason: string): boolean {
+    if (this.#isClosed || this.#isEnding) return false;
+    this.#isEnding = true;
+    this.#ws.removeAllListeners('message');
     this.#ws.close(code, reason);
-    await this.#closed;
-    clearTimeout(cut);
+    return true;
   }
 
   /** The socket as its user's receiver. */
@@ -154,6 +178,7 @@ export class NotificationConnection {
   #finish(code: number): void {
     this.#isClosed = true;
     clearTimeout(this.#expiry);
+    clearInterval(this.#cut);
     const { log, metrics, correlationId, onClosed } = this.#options;
     metrics.notificationSocketClosed(code);
     onClosed();

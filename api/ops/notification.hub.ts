@@ -155,6 +155,7 @@ export class NotificationHub {
     if (all === undefined) return;
     const live = parse(text);
     if (live?.recipient !== recipient) {
+      this.#deps.onGap();
       for (const one of all) void this.#read(one);
     } else if (recipient === operatorsRecipient) {
       this.#alerts.push(live);
@@ -180,7 +181,7 @@ export class NotificationHub {
 
   /**
    * Alerts go out in order, many at a time. An admin gets them at once only when their own list holds nothing that
-   * comes before: the numbers are read after the alerts were committed, so they tell.
+   * comes before: the numbers are read after the alerts were committed, so they tell. Without them the table is read.
    */
   async #deliverAlerts(): Promise<void> {
     this.#alerting = true;
@@ -191,7 +192,10 @@ export class NotificationHub {
       const admins = [...(this.#followers.get(operatorsRecipient) ?? [])];
       const users = [...new Set(admins.map((one) => one.receiver.viewer.userId))];
       const heads = await this.#heads(users);
-      for (const one of admins) this.#deliverBatch(one, framed, heads?.get(one.receiver.viewer.userId) ?? 0);
+      for (const one of admins) {
+        const ownHead = heads === undefined ? undefined : (heads.get(one.receiver.viewer.userId) ?? 0);
+        this.#deliverBatch(one, framed, ownHead);
+      }
     }
     this.#alerting = false;
   }
@@ -199,7 +203,7 @@ export class NotificationHub {
   #deliverBatch(
     one: Following,
     batch: readonly { readonly live: LiveNotification; readonly frame: string }[],
-    ownHead: number,
+    ownHead: number | undefined,
   ): void {
     for (const { live, frame } of batch) {
       if (one.position === undefined || one.reading) {

@@ -46,16 +46,17 @@ export function createSocketQuota(options: {
   };
   return {
     take: async (userId, socketId, max) => {
-      const sockets = own.get(userId) ?? new Set();
-      if (sockets.size >= max) return false;
-      own.set(userId, sockets.add(socketId));
-      let taken = true;
+      const hasRoom = (): boolean => (own.get(userId)?.size ?? 0) < max;
+      if (!hasRoom()) return false;
+      let taken: boolean;
       try {
         taken = (await redis.eval(takeScript, 1, keyOf(userId), socketId, max, leaseMs)) === 1;
       } catch {
         options.onFallback();
+        taken = hasRoom(); // others may have come in the meantime
       }
-      if (!taken) forget(userId, socketId);
+      // Only now: what is kept here is renewed, which would give a place to a socket that got none.
+      if (taken) own.set(userId, (own.get(userId) ?? new Set()).add(socketId));
       return taken;
     },
     renew: async () => {

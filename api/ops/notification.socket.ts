@@ -9,6 +9,7 @@ import { notificationCloses } from '../../contracts/ops/notification.ts';
 import { headPosition, positionAfter } from '../../db/ops/notification.views.ts';
 import type { ApiDeps } from '../deps.ts';
 import { createTokenAuthentication, type AuthenticateToken } from '../middleware/authenticate.ts';
+import { RecentMap } from '../middleware/cache.ts';
 import { classify } from '../middleware/errors.ts';
 import { createLimiter, type Limiter } from '../middleware/limits.ts';
 import type { Caller } from '../route.ts';
@@ -29,12 +30,15 @@ const maxMessageBytes = 1024;
 const maxFragments = 4;
 /** Leases of places outlive so many missed heartbeats. */
 const leasePings = 3;
+const maxSpentAddresses = 10_000;
 
 interface Sockets {
   readonly deps: ApiDeps;
   readonly hub: NotificationHub;
   readonly quota: SocketQuota;
   readonly limiter: Limiter;
+  /** Until when attempts from an address are refused unseen, on the clock of `performance.now`. */
+  readonly spent: RecentMap<number>;
   readonly authenticate: AuthenticateToken;
   readonly open: Set<NotificationConnection>;
 }
@@ -56,6 +60,7 @@ export function createNotificationSockets(deps: ApiDeps): NotificationSockets {
     }),
     quota: createSocketQuota({ redis: deps.redis, leaseMs: leasePings * pingMs, onFallback }),
     limiter: createLimiter({ ...deps, onFallback }),
+    spent: new RecentMap({ size: maxSpentAddresses }),
     authenticate: createTokenAuthentication(deps),
     open: new Set(),
   };
@@ -84,7 +89,10 @@ export function createNotificationSockets(deps: ApiDeps): NotificationSockets {
           resolve(refuse(new CodedError('service_unavailable')));
           return;
         }
-        refusals.set(request, (error) => resolve(refuse(error)));
+        refusals.set(request, (error) => {
+          resolve(refuse(error));
+          countStranger(all, addressOf(all, request)).catch(() => undefined); // its answer has gone out already
+        });
         server.handleUpgrade(request, socket, head, (ws) => resolve(serve(all, ws, request, correlationId)));
         // Both are called before it returns; neither is when the client has gone.
         if (socket.destroyed) resolve(refuse(new CodedError('invalid_request')));
@@ -130,7 +138,7 @@ async function serve(
         'socket failed',
       );
     }
-    void connection.end(closeCodeOf(coded), coded.code);
+    connection.refuse(closeCodeOf(coded), coded.code);
     return { status: coded.status, code: coded.code, ...(userId === undefined ? {} : { userId }) };
   }
 }
@@ -142,12 +150,34 @@ interface Arrival {
   readonly after: string | undefined;
 }
 
+/** Whoever is refused before they are known is counted by address, and from a spent address nobody is looked at. */
 async function identify(all: Sockets, request: IncomingMessage): Promise<Arrival> {
-  const { origins } = all.deps.config.notifications;
-  const { token, after } = await withoutToken(all, request, () =>
-    Promise.resolve(readHandshake(request, origins)),
-  );
-  return { ...(await withoutToken(all, request, () => all.authenticate(token))), after };
+  const address = addressOf(all, request);
+  if (isSpent(all, address)) throw new CodedError('rate_limit_exceeded');
+  try {
+    const { token, after } = readHandshake(request, all.deps.config.notifications.origins);
+    return { ...(await all.authenticate(token)), after };
+  } catch (error) {
+    // What is away or broken on our side is no fault of theirs.
+    if (classify(error).status < 500) await countStranger(all, address);
+    throw error;
+  }
+}
+
+const addressOf = ({ deps }: Sockets, request: IncomingMessage): string =>
+  remoteAddressOf(request, deps.config.publicListener.trustedProxyHops);
+
+const isSpent = ({ spent }: Sockets, address: string): boolean =>
+  (spent.get(address) ?? -Infinity) > performance.now();
+
+/** @throws CodedError rate_limit_exceeded when it was one too many. */
+async function countStranger(all: Sockets, address: string): Promise<void> {
+  if (isSpent(all, address)) return;
+  const { allowed, resetSeconds } = await all.limiter.address(address);
+  if (allowed) return;
+  // Rounded down: the next minute is everybody's again.
+  all.spent.set(address, performance.now() + (resetSeconds - 1) * 1000);
+  throw new CodedError('rate_limit_exceeded');
 }
 
 /** Everything between the handshake and the first notification. */
@@ -170,20 +200,6 @@ async function admit(
     { correlation_id: connection.correlationId, user_id: caller.userId, resumed: after !== undefined },
     'notification socket opened',
   );
-}
-
-/** Whoever comes without a good token is counted by address. */
-async function withoutToken<T>(all: Sockets, request: IncomingMessage, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof CodedError && error.status === 401) {
-      const hops = all.deps.config.publicListener.trustedProxyHops;
-      const verdict = await all.limiter.address(remoteAddressOf(request, hops));
-      if (!verdict.allowed) throw new CodedError('rate_limit_exceeded');
-    }
-    throw error;
-  }
 }
 
 async function locate(deps: ApiDeps, caller: Caller, after: string | undefined) {

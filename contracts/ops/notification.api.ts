@@ -13,7 +13,7 @@ const notificationSchema = userNotificationPayload
 
 /** What goes over Redis to the replicas that hold sockets of a recipient. */
 export const liveNotificationSchema = z.strictObject({
-  recipient: z.uuid(),
+  recipient: z.guid(),
   /** Gapless per recipient. */
   seq: z.int().min(1),
   /** The operators' last number when this was written: an admin sees theirs up to it first. */

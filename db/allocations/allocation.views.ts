@@ -182,7 +182,8 @@ type WaitRow = AllocationRow &
     readonly taskState: TaskFacts['state'];
   };
 
-// Provisioning that failed cleans up in the same state: its attempts are counted by themselves.
+// Provisioning that failed cleans up in the same state: its attempts are counted by themselves. So are those of a run that
+// was started anew: it has all of its attempts before it.
 const waitStatement = statement<{ id: string; offline_after_seconds: number }, WaitRow>(
   'allocation-wait-facts',
   `select ${columnsOf(allocations, 'a')}, n.last_contact_at as "lastContactAt",
@@ -192,7 +193,7 @@ const waitStatement = statement<{ id: string; offline_after_seconds: number }, W
     t.verdict, t.result_at as "resultAt",
     a.state in ('provisioning', 'releasing') and t.created_at >= a.state_since as "isOfPhase",
     (select count(*)::int from node_tasks f
-      where f.allocation_id = a.id and f.state = 'failed' and f.created_at >= a.state_since
+      where f.allocation_id = a.id and f.state = 'failed' and f.run_id = t.run_id and f.created_at >= a.state_since
         and (f.kind = 'node.allocation_prepare') = (t.kind = 'node.allocation_prepare')) as failures
   from allocations a
   join nodes n on n.id = a.node_id

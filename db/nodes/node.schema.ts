@@ -60,6 +60,7 @@ export const nodes = pgTable(
   },
   (t) => [
     index('nodes_sku_state').on(t.sku, t.state),
+    index('nodes_agent_secret_hash').on(t.agentSecretHash),
     check('nodes_slot_count', sql`${t.slotCount} between 1 and 1024`),
   ],
 );

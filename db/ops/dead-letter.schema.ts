@@ -67,6 +67,9 @@ export const deadLetters = pgTable(
     index('dead_letters_open')
       .on(t.subject)
       .where(sql`state = 'open'`),
+    index('dead_letters_closed')
+      .on(t.updatedAt)
+      .where(sql`state <> 'open'`),
   ],
 );
 

@@ -24,10 +24,18 @@ export interface ArrivedLetter {
   readonly stream: string;
   readonly streamSeq: number;
   readonly deliveries: number;
+  /** When the message was stored there. */
   readonly firstAt: Date;
+  /** When its consumer gave it up. */
   readonly lastAt: Date;
   /** Place in the DLQ stream. */
   readonly dlqSeq: number;
+}
+
+/** An entry of the history as it is written. */
+interface WrittenArrival extends DeadLetterArrival {
+  /** When the message was stored where its consumer read it; older entries do not have it. */
+  readonly stored_at?: string;
 }
 
 /** `first`: a new letter. `again`: it failed once more and is open again. `known`: this arrival is written down. */
@@ -42,13 +50,14 @@ export async function recordDeadLetter(
   letter: ArrivedLetter,
 ): Promise<{ readonly id: string; readonly arrival: LetterArrival }> {
   const id = uuid5('dead-letter', letter.consumer, letter.messageKey);
-  const arrival: DeadLetterArrival = {
+  const arrival: WrittenArrival = {
     dlq_seq: letter.dlqSeq,
     arrived_at: letter.lastAt.toISOString(),
     reason: letter.reason,
     error_code: letter.errorCode,
     detail: letter.detail,
     deliveries: letter.deliveries,
+    stored_at: letter.firstAt.toISOString(),
   };
   const [inserted] = await tx
     .insert(deadLetters)
@@ -95,5 +104,18 @@ async function lockLetter(
 const isKnown = (row: DeadLetterRow, letter: ArrivedLetter): boolean =>
   row.history.some(
     (one) => one.dlq_seq === letter.dlqSeq && one.arrived_at === letter.lastAt.toISOString(),
-  ) ||
-  (row.stream === letter.stream && row.streamSeq === letter.streamSeq);
+  ) || isNewestDelivery(row, letter);
+
+/** What JetStream and the server's client make of the same nanoseconds may be a millisecond apart. */
+const sameInstantMs = 1;
+
+/**
+ * Whether the newest arrival was of this message. Its place alone does not tell: a stream that was deleted begins at 1
+ * again. An entry without the time of storing is of another message when this one was stored after it.
+ */
+function isNewestDelivery(row: DeadLetterRow, letter: ArrivedLetter): boolean {
+  if (row.stream !== letter.stream || row.streamSeq !== letter.streamSeq) return false;
+  const newest: WrittenArrival | undefined = row.history.at(-1);
+  if (newest?.stored_at === undefined) return letter.firstAt <= row.lastAt;
+  return Math.abs(Date.parse(newest.stored_at) - letter.firstAt.getTime()) <= sameInstantMs;
+}

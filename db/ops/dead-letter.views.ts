@@ -101,7 +101,14 @@ export function deadLetterDetailView(
     stream_seq: row.streamSeq,
     dlq_seq: row.dlqSeq,
     headers: headersOf(row),
-    history: row.history.map((one) => ({ ...one, reason: one.reason as DeadLetterReason })),
+    history: row.history.map(({ dlq_seq, arrived_at, reason, error_code, detail, deliveries }) => ({
+      dlq_seq,
+      arrived_at,
+      reason: reason as DeadLetterReason,
+      error_code,
+      detail,
+      deliveries,
+    })),
     body: bodyOf(row.body, sanitise),
     body_bytes: row.body.byteLength,
   };

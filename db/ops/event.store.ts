@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
 import type { Queryable } from '../client.ts';
 import { now } from '../clock.ts';
 import { consumedEvents } from '../schema.ts';
@@ -81,50 +81,58 @@ export async function logEvent(q: Queryable, consumer: string, event: LoggedEven
 
 /** What is kept for how many days. */
 export interface EventRetention {
-  readonly memoryDays: number;
-  readonly logDays: number;
-  readonly notificationDays: number;
   /** For dead letters that were dealt with, since that. */
-  readonly letterDays: number;
+  readonly letters: number;
+  /** What consumers remember. */
+  readonly memory: number;
+  readonly log: number;
+  readonly notifications: number;
 }
+export type AgedKind = keyof EventRetention;
 
-/**
- * Deletes one batch of each of what consumers remember, the event log, the notifications and the dead letters that were
- * dealt with, where older than its days. A letter that a running replay may still come to stays.
- * @returns how many rows went; call again while any batch was full.
- */
-export async function ageOut(
-  q: Queryable,
-  retention: EventRetention,
-  batch: number,
-): Promise<Readonly<Record<'memory' | 'log' | 'notifications' | 'letters', number>>> {
-  const before = (days: number) => sql`gpuaas_now() - make_interval(days => ${days})`;
-  const memory = await q.execute(sql`
-    delete from consumed_events where (consumer, event_id) in (
-      select consumer, event_id from consumed_events where at < ${before(retention.memoryDays)} order by at limit ${batch})`);
-  const log = await q.execute(sql`
-    delete from event_log where id in (
-      select id from event_log where received_at < ${before(retention.logDays)} order by received_at limit ${batch})`);
-  const notifications = await q.execute(sql`
-    delete from notifications where id in (
-      select id from notifications where created_at < ${before(retention.notificationDays)} limit ${batch})`);
-  // Locked first: a letter that comes back meanwhile is open, and stays.
-  const letters = await q.execute(sql`
+/** Letters first: what a consumer remembers of one may go only after it. */
+export const agedKinds = ['letters', 'memory', 'log', 'notifications'] as const satisfies readonly AgedKind[];
+
+/** One batch of a kind: rows older than `before`, at most so many. */
+const agedOut: Readonly<Record<AgedKind, (before: SQL, batch: number) => SQL>> = {
+  // Locked first: a letter that comes back meanwhile is open, and stays. So does one whose effect is still owed, and one
+  // that a running replay may still come to.
+  letters: (before, batch) => sql`
     with old as materialized (
       select d.id from dead_letters d
-      where d.state <> 'open' and d.updated_at < ${before(retention.letterDays)} and not exists (
-        select 1 from dlq_replays r
-        where r.state = 'running' and case when r.filter ? 'dead_letter_id' then r.filter->>'dead_letter_id' = d.id::text
-          else d.seq > r.after_seq and d.seq <= r.through_seq end)
-      order by d.seq limit ${batch} for update of d skip locked
+      where d.state <> 'open' and d.updated_at < ${before}
+        and (d.state = 'discarded' or exists (
+          select 1 from consumed_events c where c.consumer = d.consumer and c.event_id = d.event_id))
+        and not exists (
+          select 1 from dlq_replays r
+          where r.state = 'running' and case when r.filter ? 'dead_letter_id' then r.filter->>'dead_letter_id' = d.id::text
+            else d.seq > r.after_seq and d.seq <= r.through_seq end)
+      order by d.updated_at limit ${batch} for update of d skip locked
     )
-    delete from dead_letters where id in (select id from old)`);
-  return {
-    memory: memory.rowCount ?? 0,
-    log: log.rowCount ?? 0,
-    notifications: notifications.rowCount ?? 0,
-    letters: letters.rowCount ?? 0,
-  };
+    delete from dead_letters where id in (select id from old)`,
+  // While there is a letter, its message can be sent again: who has forgotten it would have a second effect.
+  memory: (before, batch) => sql`
+    delete from consumed_events where (consumer, event_id) in (
+      select c.consumer, c.event_id from consumed_events c
+      where c.at < ${before} and not exists (
+        select 1 from dead_letters d where d.consumer = c.consumer and d.message_key = c.event_id::text)
+      order by c.at limit ${batch})`,
+  log: (before, batch) => sql`
+    delete from event_log where id in (
+      select id from event_log where received_at < ${before} order by received_at limit ${batch})`,
+  notifications: (before, batch) => sql`
+    delete from notifications where id in (
+      select id from notifications where created_at < ${before} limit ${batch})`,
+};
+
+/**
+ * Deletes one batch of what consumers remember, of the event log, of the notifications or of the dead letters that were
+ * dealt with, where older than so many days.
+ * @returns how many rows went; call again while the batch was full.
+ */
+export async function ageOut(q: Queryable, kind: AgedKind, days: number, batch: number): Promise<number> {
+  const before = sql`gpuaas_now() - make_interval(days => ${days})`;
+  return (await q.execute(agedOut[kind](before, batch))).rowCount ?? 0;
 }
 
 /** A durable consumer and the subject whose events it owes an effect. */
@@ -133,26 +141,55 @@ export interface Owing {
   readonly subject: string;
 }
 
+/** One page of the outbox that was looked through. */
+export interface RepublishedPage {
+  /** Rows that were put back. */
+  readonly count: number;
+  /** Where the next page begins; null when there is none. */
+  readonly lastId: number | null;
+}
+
+const republishStatement = statement<
+  { consumers: readonly string[]; subjects: readonly string[]; after: number; limit: number },
+  RepublishedPage
+>(
+  'outbox-republish',
+  `with owing as (
+    select * from unnest(:consumers::text[], :subjects::text[]) as o(consumer, subject)
+  ), page as (
+    select id, event_id, subject from outbox
+    where id > :after::bigint and published_at is not null
+    order by id limit :limit::int
+  ), put as (
+    update outbox set published_at = null
+    where published_at is not null and id in (
+      select p.id from page p where exists (
+        select 1 from owing w where w.subject = p.subject
+          and not exists (select 1 from consumed_events c where c.consumer = w.consumer and c.event_id = p.event_id)
+          and not exists (
+            select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = p.event_id::text)))
+    returning id
+  )
+  select (select count(*) from put)::int as count, (select max(id) from page)::float8 as "lastId"`,
+);
+
 /**
  * Has the relay publish again what some consumer still owes: published rows of the subjects whose event a consumer has
  * neither the effect nor a dead letter of. For a stream that was lost with its messages; the others find a repeat.
- * @param limit rows of one statement.
- * @returns how many rows were put back; call again while it equals the limit.
+ * @param afterId looks at rows with a larger id, 0 for all.
+ * @param limit rows that one call looks at.
  */
-export async function republishOwed(q: Queryable, owing: readonly Owing[], limit: number): Promise<number> {
-  const result = await q.execute(sql`
-    with owing as (
-      select * from unnest(${sql.param(owing.map((one) => one.consumer))}::text[],
-                           ${sql.param(owing.map((one) => one.subject))}::text[]) as o(consumer, subject)
-    )
-    update outbox set published_at = null where id in (
-      select o.id from outbox o
-      where o.published_at is not null and exists (
-        select 1 from owing w where w.subject = o.subject
-          and not exists (select 1 from consumed_events c where c.consumer = w.consumer and c.event_id = o.event_id)
-          and not exists (
-            select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = o.event_id::text))
-      order by o.id limit ${limit} for update skip locked
-    )`);
-  return result.rowCount ?? 0;
+export async function republishOwed(
+  q: Queryable,
+  owing: readonly Owing[],
+  afterId: number,
+  limit: number,
+): Promise<RepublishedPage> {
+  const [page] = await republishStatement(q, {
+    consumers: owing.map((one) => one.consumer),
+    subjects: owing.map((one) => one.subject),
+    after: afterId,
+    limit,
+  });
+  return page ?? { count: 0, lastId: null };
 }

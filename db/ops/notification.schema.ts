@@ -54,5 +54,9 @@ export const notificationReads = pgTable(
       .references(() => notifications.id, { onDelete: 'cascade' }),
     readAt: instant('read_at').notNull(),
   },
-  (t) => [primaryKey({ columns: [t.userId, t.notificationId] })],
+  (t) => [
+    primaryKey({ columns: [t.userId, t.notificationId] }),
+    // For the cascade of a notification that ages out.
+    index('notification_reads_notification_id').on(t.notificationId),
+  ],
 );

@@ -83,14 +83,14 @@ export async function releasePartitions(q: Queryable, leases: readonly Partition
 export const perAggregateMax = 50;
 
 const unpublishedStatement = statement<
-  { partitions: readonly string[]; limit: number; except: readonly string[] },
+  { partition: number; limit: number; except: readonly string[] },
   OutboxRow
 >(
   'outbox-unpublished',
   `with heads as (
     select aggregate_id, min(id) as first_id from (
       select aggregate_id, id from outbox
-      where partition = any(:partitions::bigint[]) and published_at is null and aggregate_id <> all(:except::uuid[])
+      where partition = :partition::int and published_at is null and aggregate_id <> all(:except::uuid[])
       order by id limit :limit::int
     ) oldest group by aggregate_id
   )
@@ -104,7 +104,7 @@ const unpublishedStatement = statement<
 );
 
 /**
- * Unpublished rows of the partitions: of each aggregate a gapless prefix by (aggregate_seq, position), at most
+ * Unpublished rows of a partition: of each aggregate a gapless prefix by (aggregate_seq, position), at most
  * `perAggregateMax`, the aggregates that waited longest first. Never by a cursor over ids: a transaction that commits
  * late is found like any other.
  * @param limit bound on the rows whose aggregates are looked at; fewer rows than this are all there are.
@@ -112,10 +112,10 @@ const unpublishedStatement = statement<
  */
 export const unpublished = (
   q: Queryable,
-  partitions: readonly number[],
+  partition: number,
   limit: number,
   except: readonly string[] = [],
-): Promise<OutboxRow[]> => unpublishedStatement(q, { partitions: partitions.map(String), limit, except });
+): Promise<OutboxRow[]> => unpublishedStatement(q, { partition, limit, except });
 
 /** Which of the partitions have an unpublished row. */
 export async function partitionsWithWork(q: Queryable, partitions: readonly number[]): Promise<number[]> {
@@ -220,4 +220,32 @@ export async function deletePublished(q: Queryable, olderThanMs: number, limit: 
       order by o.published_at limit ${limit} for update of o skip locked
     )`);
   return result.rowCount ?? 0;
+}
+
+const unpublishedOfStatement = statement<{ aggregates: readonly string[] }, OutboxRow>(
+  'outbox-unpublished-of',
+  `select o.id::float8 as id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId",
+    o.aggregate_seq as "aggregateSeq", o.position, o.partition, o.body, o.traceparent
+  from unnest(:aggregates::uuid[]) as wanted(aggregate_id) cross join lateral (
+    select * from outbox where outbox.aggregate_id = wanted.aggregate_id and published_at is null
+    order by aggregate_seq, position limit ${perAggregateMax}
+  ) o
+  order by o.aggregate_id, o.aggregate_seq, o.position`,
+);
+
+/** Unpublished rows of some aggregates: of each a gapless prefix as in `unpublished`; none of those that have none. */
+export const unpublishedOf = (q: Queryable, aggregateIds: readonly string[]): Promise<OutboxRow[]> =>
+  unpublishedOfStatement(q, { aggregates: aggregateIds });
+
+/** The aggregates of a partition with an unpublished row on any of the subjects, and on which of them. */
+export async function aggregatesWaitingOn(
+  q: Queryable,
+  partition: number,
+  subjects: readonly string[],
+): Promise<{ aggregateId: string; subjects: string[] }[]> {
+  const result = await q.execute<{ aggregate_id: string; subjects: string[] }>(sql`
+    select aggregate_id, array_agg(distinct subject) as subjects from outbox
+    where partition = ${partition} and published_at is null and subject = any(${sql.param([...subjects])}::text[])
+    group by aggregate_id`);
+  return result.rows.map((row) => ({ aggregateId: row.aggregate_id, subjects: row.subjects }));
 }

@@ -56,8 +56,10 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const letGo of held) letGo();
   // A worker that is told to stop with that call still in its hands would stop by force.
-  const replay = asId<DlqReplayId>(ids['replay'] ?? '');
-  if (held.length > 0) await lab.temporal.workflow.getHandle(dlqReplayWorkflowId(replay)).result();
+  const replay = ids['replay'];
+  if (replay !== undefined) {
+    await lab.temporal.workflow.getHandle(dlqReplayWorkflowId(asId<DlqReplayId>(replay))).result();
+  }
   await lab?.stop();
 }, startTimeoutMs);
 
@@ -68,14 +70,21 @@ type Ids = Readonly<Record<string, string>>;
 
 /** A replay that does not end by itself before it is cancelled. */
 async function runningReplay(): Promise<string> {
-  const id = randomUUID();
+  const [id, operationId] = [randomUUID(), randomUUID()];
   const end = { activity: 'transitionDlqReplay', label: 'finished' } as const;
   held.push(lab.faults.hold(id, end).letGo);
+  await h.db.q.execute(sql`
+    insert into operations (id, caller, route, key, body_hash, kind, org_id, entity_id, request, state, outcome, correlation_id,
+      created_at, decided_at)
+    values (${operationId}::uuid, ${subjectOf('dev-admin')}::uuid, 'adminCreateDlqReplay', ${operationId}::text, 'h',
+      'dlq_replay.create',
+      (select org_id from users where id = ${subjectOf('dev-admin')}::uuid), ${id}::uuid, '{}', 'accepted', '{"kind":"accepted","state":"running"}', 'c', gpuaas_now(),
+      gpuaas_now())`);
   await h.db.q.execute(sql`
     insert into dlq_replays (id, state, version, filter, dry_run, through_seq, after_seq, matched, replayed, skipped,
       requested_by, requested_role, reason, create_operation_id, correlation_id, created_at, state_since)
     values (${id}::uuid, 'running', 1, '{"subject":"none"}', false, 0, 0, 0, 0, 0, ${subjectOf('dev-admin')}::uuid, 'admin', 'r',
-      ${randomUUID()}::uuid, 'c', gpuaas_now(), gpuaas_now())`);
+      ${operationId}::uuid, 'c', gpuaas_now(), gpuaas_now())`);
   return id;
 }
 

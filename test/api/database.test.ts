@@ -59,7 +59,7 @@ describe('migrations', () => {
     expect((await db.q.execute(sql`select code from skus`)).rows).toHaveLength(5);
     await expect(cli('seed', {})).rejects.toMatchObject({ code: 1, stderr: 'DATABASE_URL is not set\n' });
     await expect(cli('drop', {})).rejects.toMatchObject({ code: 1, stderr: 'say migrate or seed\n' });
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('the policy reader', () => {
@@ -99,7 +99,7 @@ describe('the policy reader', () => {
     await expect(createPolicyReader(db.q).get('maas.enabled')).rejects.toThrow();
     await stack.parts.postgres.start();
     await vi.waitFor(() => createPolicyReader(db.q).get('maas.enabled'), { timeout: 20_000, interval: 100 });
-  }, 40_000);
+  }, 120_000);
 });
 
 describe('idempotent', () => {

@@ -1,6 +1,7 @@
 /** What `explain` says of a wait, held against what the test did to cause it. */
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { allocationWorkflowId, asId } from '../../contracts/ids.ts';
 import { field, startTimeoutMs } from '../harness/api.ts';
 import { assertNoResidue, startLab, until, type Lab, type LabNode } from '../harness/lab.ts';
 
@@ -11,6 +12,7 @@ const skus = [
   'second-try',
   'given-up',
   'no-engine',
+  'run-lost',
   'not-released',
 ] as const;
 type Sku = (typeof skus)[number];
@@ -209,6 +211,35 @@ describe('explain tells', () => {
       waiting_on: `node task ${prepare}`,
       who_can_unblock: 'node',
       node_task: { ...firstAttempt, attempt: 2, kind: prepare, state: 'offered' },
+    });
+    await released(id);
+  });
+
+  it('a run that was started anew: its own attempts, none of the lost one', async () => {
+    const node = nodeOf('run-lost');
+    node.faults([
+      { kind: prepare, behaviour: 'fail', times: attempts - 1 },
+      { kind: prepare, behaviour: 'hang', times: 2 },
+    ]);
+    const id = await created('run-lost');
+    let told: Record<string, unknown> | null = null;
+    const untilOffered = (what: string, isIt: (task: Record<string, unknown>) => boolean) =>
+      until(
+        what,
+        async () => {
+          told = (await lab.explain(id))['node_task'] as Record<string, unknown> | null;
+          return told?.['state'] === 'offered' && isIt(told);
+        },
+        { state: () => told },
+      );
+    await untilOffered('the last attempt is with the node', (task) => task['attempt'] === attempts);
+    const { id: lastId } = (await lab.explain(id))['node_task'] as { id: string };
+    await lab.temporal.workflow.getHandle(allocationWorkflowId(asId(id))).terminate('lost');
+    await untilOffered('the next run has asked the node', (task) => task['id'] !== lastId);
+    expect(await lab.explain(id)).toMatchObject({
+      state: 'provisioning',
+      waiting_on: `node task ${prepare}`,
+      node_task: { ...firstAttempt, kind: prepare, state: 'offered' },
     });
     await released(id);
   });

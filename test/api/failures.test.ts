@@ -1,12 +1,13 @@
 /** Every way to a 5xx, by its class: what is away is `service_unavailable`, what is ours is `internal_error`. */
 import { createServer } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { watchDependencies } from '../../activities/platform/dependencies.ts';
 import { createLogger } from '../../activities/platform/logging.ts';
 import { openTemporal } from '../../activities/platform/temporal.ts';
 import { createPublicApp } from '../../api/app.ts';
 import { createApiDeps } from '../../api/compose.ts';
 import type { ApiDeps } from '../../api/deps.ts';
-import { classify } from '../../api/middleware/errors.ts';
+import { classify, errorAnswer } from '../../api/middleware/errors.ts';
 import { route, type Route } from '../../api/route.ts';
 import { listen } from '../../api/server.ts';
 import { getHealthz } from '../../contracts/ops/health.api.ts';
@@ -29,27 +30,43 @@ const readiness = async (): Promise<{ status: number; parts: Parts }> => {
 const until = (check: () => Promise<void>): Promise<void> =>
   vi.waitFor(check, { timeout: 30_000, interval: 100 });
 
-describe('a defect of ours', () => {
-  /** The answer of a listener whose health check is this handler. */
-  async function answerOf(handle: Route['handle'], environment: 'test' | 'production' = 'test') {
-    const lines: string[] = [];
-    const log = createLogger(
-      { process: 'api', level: 'info' },
-      { write: (line: string) => void lines.push(line) },
-    );
-    const deps: ApiDeps = createApiDeps({ ...h.config, environment }, log);
-    const app = createPublicApp([route(getHealthz, handle)], deps);
-    const server = await listen(createServer(app.express), app, '127.0.0.1', 0);
-    const answer = await fetch(`http://127.0.0.1:${server.port}/healthz`, {
-      headers: { 'x-correlation-id': 'c-1' },
-    });
-    const body: unknown = await answer.json();
+/** A listener whose health check is this handler, for as long as `use` takes. @returns what it says, and the log. */
+async function listening<T>(
+  handle: Route['handle'],
+  use: (url: string, deps: ApiDeps) => Promise<T>,
+  environment: 'test' | 'production' = 'test',
+): Promise<T & { readonly lines: readonly string[] }> {
+  const lines: string[] = [];
+  const log = createLogger(
+    { process: 'api', level: 'debug' },
+    { write: (line: string) => void lines.push(line) },
+  );
+  const deps: ApiDeps = createApiDeps({ ...h.config, environment }, log);
+  const app = createPublicApp([route(getHealthz, handle)], deps);
+  const server = await listen(createServer(app.express), app, '127.0.0.1', 0);
+  try {
+    return { ...(await use(`http://127.0.0.1:${server.port}/healthz`, deps)), lines };
+  } finally {
     await server.drain(1000);
     deps.redis.disconnect();
     deps.redisSubscriber.disconnect();
     await Promise.all([deps.db.close(), deps.temporal.connection.close()]);
-    return { status: answer.status, body, lines };
   }
+}
+
+const withCode = (code: string): Error => Object.assign(new Error('x'), { code });
+
+describe('a defect of ours', () => {
+  const answerOf = (handle: Route['handle'], environment: 'test' | 'production' = 'test') =>
+    listening(
+      handle,
+      async (url) => {
+        const answer = await fetch(url, { headers: { 'x-correlation-id': 'c-1' } });
+        const body: unknown = await answer.json();
+        return { status: answer.status, body };
+      },
+      environment,
+    );
   const internal = { code: 'internal_error', message: 'An internal error occurred.', correlation_id: 'c-1' };
 
   it('is internal_error without its cause, logged once with it', async () => {
@@ -95,8 +112,58 @@ describe('a defect of ours', () => {
   });
 });
 
+describe('a client that has left', () => {
+  // prettier-ignore
+  it.each([
+    ['a failure of Postgres', () => Promise.reject(withCode('ECONNREFUSED')),                '503'],
+    ['a defect',              () => Promise.reject(new TypeError('x is undefined')),         '500'],
+    ['an answer',             () => Promise.resolve({ status: 200, body: { status: 'ok' } }), '200'],
+  ])('is counted and logged with what came of its request: %s', async (_what, end, status) => {
+    const leaving = new AbortController();
+    const { lines } = await listening(
+      async ({ signal }) => {
+        const gone = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+        leaving.abort();
+        await gone;
+        return end();
+      },
+      async (url, { metrics }) => {
+        await expect(fetch(url, { signal: leaving.signal })).rejects.toThrow();
+        const counted = async () => {
+          const { text } = await metrics.render();
+          return [...text.matchAll(/http_request_duration_seconds_count\{operation="getHealthz",status="(\d+)"\} 1/g)].map(([, of]) => of);
+        };
+        await until(async () => expect(await counted()).toEqual([status]));
+        return {};
+      },
+    );
+    const logged = lines.map((line) => (JSON.parse(line) as { status?: number }).status);
+    expect(logged.filter((one) => one !== undefined)).toEqual([Number(status)]);
+  });
+});
+
+describe('a probe', () => {
+  it('that throws at once tells of a server that is away, like one that rejects', async () => {
+    const told: string[] = [];
+    const probe = (): never => {
+      throw new Error('no client');
+    };
+    const watch = watchDependencies({
+      probes: {
+        postgres: probe,
+        nats: () => Promise.reject(new Error('away')),
+        redis: () => Promise.resolve(),
+      },
+      everyMs: 60_000,
+      tell: (dependency, isUp) => void told.push(`${dependency} ${isUp}`),
+      log: createLogger({ process: 'api', level: 'error' }, { write: () => undefined }),
+    });
+    await expect.poll(() => told.sort()).toEqual(['nats false', 'postgres false', 'redis true']);
+    watch.stop();
+  });
+});
+
 describe('classification', () => {
-  const withCode = (code: string): Error => Object.assign(new Error('x'), { code });
   // prettier-ignore
   it.each([
     ['connection refused',      withCode('ECONNREFUSED'),                  'service_unavailable'],
@@ -104,11 +171,19 @@ describe('classification', () => {
     ['too many connections',    withCode('53300'),                         'service_unavailable'],
     ['statement time-out',      withCode('57014'),                         'service_unavailable'],
     ['lock time-out',           withCode('55P03'),                         'service_unavailable'],
+    ['write to a standby',      withCode('25006'),                         'service_unavailable'],
+    ['idle in a transaction',   withCode('25P03'),                         'service_unavailable'],
+    ['no way to the network',   withCode('ENETUNREACH'),                   'service_unavailable'],
+    ['deadlock',                withCode('40P01'),                         'service_unavailable'],
+    ['lost against others',     withCode('40001'),                         'service_unavailable'],
     ['unique violation',        withCode('23505'),                         'internal_error'],
     ['wrapped connection loss', new Error('q', { cause: withCode('08006') }), 'service_unavailable'],
     ['programming error',       new TypeError('x is undefined'),           'internal_error'],
   ])('%s: %s', (_what, error, code) => {
-    expect(classify(error).code).toBe(code);
+    const classified = classify(error);
+    expect(classified.code).toBe(code);
+    const retryAfter = errorAnswer(classified, 'c-1').headers['Retry-After'];
+    expect(retryAfter).toBe(code === 'service_unavailable' ? '1' : undefined);
   });
 });
 
@@ -152,7 +227,7 @@ describe('Postgres killed', () => {
     expect(
       (await h.request('POST', '/api/v1/projects', { as: 'dev-user', body: { name: 'p-down' } })).status,
     ).toBe(201);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('Temporal away', () => {
@@ -174,7 +249,7 @@ describe('Temporal away', () => {
       expect((await describeIt()).namespaceInfo?.name).toBe(h.config.temporal.namespace),
     );
     await late.connection.close();
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('a client of Temporal that is closed', () => {
@@ -211,5 +286,5 @@ describe('Redis or the issuer away', () => {
     await until(async () =>
       expect((await readiness()).parts).toMatchObject({ redis: { ok: true }, issuer: { ok: true } }),
     );
-  }, 60_000);
+  }, 120_000);
 });

@@ -97,5 +97,5 @@ describe('rate limits', () => {
       },
       { timeout: 20_000, interval: 100 },
     );
-  }, 40_000);
+  }, 120_000);
 });

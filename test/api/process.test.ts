@@ -90,7 +90,7 @@ describe('the api process', () => {
       expect(log).not.toContain(secret);
     open.release();
     internal.release();
-  }, 60_000);
+  }, 120_000);
 
   it('names the variables that are wrong, without their values, and ends with 1', async () => {
     const { DATABASE_URL: _missing, ...rest } = variables(20_001, 20_002);
@@ -98,5 +98,5 @@ describe('the api process', () => {
     expect(await exited).toBe(1);
     expect(lines.join('\n')).toMatch(/DATABASE_URL.*API_PORT/);
     expect(lines.join('\n')).not.toContain('secret-port');
-  }, 30_000);
+  }, 120_000);
 });

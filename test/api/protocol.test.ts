@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { endpoints } from '../../contracts/endpoints.api.ts';
-import { startApiHarness, startTimeoutMs, type ApiHarness } from '../harness/api.ts';
+import { field, startApiHarness, startTimeoutMs, type ApiHarness } from '../harness/api.ts';
 
 let h: ApiHarness;
 beforeAll(async () => {
@@ -232,5 +233,131 @@ describe('headers', () => {
       expect((await h.request('GET', asset)).status, asset).toBe(200);
     }
     expect(String(page.body)).not.toMatch(/<script>|<style|onload=/);
+  });
+});
+
+/** Holds a lock on all of a table while something happens, so that nobody else can read it. */
+const withLocked = (table: 'nodes' | 'users', work: () => Promise<void>): Promise<void> =>
+  h.db.tx(async (tx) => {
+    await tx.execute(sql.raw(`lock table ${table} in access exclusive mode`));
+    await work();
+  });
+
+describe('a client that leaves before its request is complete', () => {
+  /** Requests of an operation that were counted with a status. */
+  const counted = async (operation: string, status: number): Promise<number> => {
+    const { body } = await h.request('GET', '/metrics');
+    const line = `http_request_duration_seconds_count{operation="${operation}",status="${status}"} `;
+    const found = String(body)
+      .split('\n')
+      .find((one) => one.startsWith(line));
+    return found === undefined ? 0 : Number(found.slice(line.length));
+  };
+  const createProjects = endpoints.find((one) => one.path === '/api/v1/projects' && one.method === 'post');
+  const operation = createProjects?.id ?? '';
+
+  /** Sends the half of a body. */
+  const sendHalf = (token: string, correlation: string) => {
+    const socket = connect(Number(new URL(h.api.publicUrl).port), '127.0.0.1');
+    socket.on('error', () => undefined);
+    const head = [
+      'POST /api/v1/projects HTTP/1.1',
+      'host: localhost',
+      `authorization: Bearer ${token}`,
+      'content-type: application/json',
+      `x-idempotency-key: ${correlation}`,
+      `x-correlation-id: ${correlation}`,
+      'content-length: 100',
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n{"name":`);
+    return socket;
+  };
+  const statusesOf = (correlation: string): unknown[] =>
+    h.log
+      .filter((line) => line.includes(`"correlation_id":"${correlation}"`))
+      .map((line) => (JSON.parse(line) as { status?: number }).status);
+
+  it('counts as 499, in the metric and in the log', async () => {
+    const [before, correlation] = [await counted(operation, 499), randomUUID()];
+    const statuses = () => statusesOf(correlation);
+    const known = await h.token('dev-user');
+    expect((await h.request('GET', '/api/v1/projects', { token: known })).status).toBe(200);
+    const socket = sendHalf(known, correlation);
+    await new Promise((resolve) => socket.write(' ', resolve));
+    socket.destroy();
+    await vi.waitFor(() => expect(statuses()).toEqual([499]), { timeout: 30_000, interval: 20 });
+    expect(await counted(operation, 499)).toBe(before + 1);
+  });
+
+  it('also while it is being authenticated: nobody waits for its body', async () => {
+    const [before, correlation] = [await counted(operation, 499), randomUUID()];
+    const token = await h.forge({ sub: randomUUID() });
+    await withLocked('users', async () => {
+      const socket = sendHalf(token, correlation);
+      await vi.waitFor(async () => expect(await waiting()).toBeGreaterThan(0), {
+        timeout: 30_000,
+        interval: 20,
+      });
+      socket.resetAndDestroy();
+      await new Promise((resolve) => socket.once('close', resolve));
+      // What came later than the end has been seen.
+      expect((await h.request('GET', '/healthz')).status).toBe(200);
+    });
+    await vi.waitFor(() => expect(statusesOf(correlation)).toEqual([499]), { timeout: 30_000, interval: 20 });
+    expect(await counted(operation, 499)).toBe(before + 1);
+  });
+});
+
+/** Statements that wait for a lock. */
+async function waiting(): Promise<number> {
+  const { rows } = await h.db.q.execute<{ count: number }>(
+    sql`select count(*)::int as count from pg_locks where not granted`,
+  );
+  return rows[0]?.count ?? 0;
+}
+
+describe('the secret of a node from an address that has used up its budget', () => {
+  const setLimit = async (value: number): Promise<void> => {
+    const at = '/api/v1/admin/policies/rate_limit.api_requests_per_minute';
+    const token = await h.forge({ sub: randomUUID(), realm_access: { roles: ['admin'] } });
+    expect((await h.request('PUT', at, { token, body: { value } })).status).toBe(200);
+  };
+  const poll = async (id: string, token: string): Promise<number> =>
+    (await h.internal('GET', `/internal/v1/nodes/${id}/tasks/wait?hold_seconds=0`, { token })).status;
+  async function registered(): Promise<{ readonly id: string; readonly secret: string }> {
+    const { rows } = await h.db.q.execute<{ code: string }>(sql`select code from skus limit 1`);
+    const name = `limited-${randomUUID()}`;
+    const made = await h.request('POST', '/api/v1/admin/nodes', {
+      as: 'dev-admin',
+      body: { name, sku: rows[0]?.code, ssh_host: '127.0.0.1', ssh_port: 22 },
+    });
+    expect(made.status).toBe(201);
+    return { id: String(field(made, 'id')), secret: String(field(made, 'agent_secret')) };
+  }
+
+  it('costs no read when it was never good; one that was goes on', async () => {
+    const [known, stranger] = [await registered(), await registered()];
+    expect(await poll(known.id, known.secret)).toBe(200);
+    await setLimit(1);
+    try {
+      const statuses: number[] = [];
+      while (statuses.length < 40 && statuses.at(-1) !== 429) statuses.push(await poll(known.id, 'wrong'));
+      expect(statuses.at(-1)).toBe(429);
+      // None when other cases have used it up already.
+      expect(statuses.slice(0, -1).filter((status) => status !== 401)).toEqual([]);
+      // Whoever reads the table waits until its statement is given up.
+      await withLocked('nodes', async () => {
+        expect(await poll(known.id, 'wrong')).toBe(429);
+        expect(await poll(stranger.id, stranger.secret)).toBe(429);
+      });
+      // Later than a hash is remembered for, within the minute of the budget.
+      const real = performance.now.bind(performance);
+      const later = vi.spyOn(performance, 'now').mockImplementation(() => real() + 6000);
+      expect(await poll(known.id, known.secret)).toBe(200);
+      later.mockRestore();
+    } finally {
+      await setLimit(120);
+    }
+    expect(await poll(stranger.id, stranger.secret)).toBe(200);
   });
 });

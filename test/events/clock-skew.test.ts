@@ -31,7 +31,7 @@ const start = async (): Promise<LocalRelay> => {
 beforeAll(async () => {
   world = await openWorld('events-clock', duplicateWindowMs);
   mover = openDatabase({ url: world.env('DATABASE_TEST_URL'), applicationName: 'clock', max: 1 });
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   await Promise.all(relays.map((one) => one.stop()));
   relays = [];
@@ -44,7 +44,7 @@ afterAll(async () => {
 
 const jumps = ['10 minutes', '-10 minutes', '3 days', '-3 days'];
 
-describe('the relay, when the clock jumps', { timeout: 40_000 }, () => {
+describe('the relay, when the clock jumps', { timeout: 120_000 }, () => {
   it.each(jumps)('by %s: goes on in order, and no lease is lost by it', async (jump) => {
     const [first, second] = [await start(), await start()];
     await until('two hold half each', () =>

@@ -12,6 +12,8 @@ import {
   effectsOf,
   prepareTrials,
   recording,
+  rowsOn,
+  sendRaw,
   sendTrials,
   startingConsumers,
   trialChannel,
@@ -94,6 +96,20 @@ describe('while Postgres is away', () => {
     expect(await letters()).toBe(lettersBefore);
     expect(await runtime.metrics.registry.metrics()).not.toMatch(/deliveries_total\{.*outcome="failed"/);
     await until('it is ready again', () => runtime.isReady());
+  });
+
+  it('the desk holds its letters, too: none is tried in vain', async () => {
+    const subject = 'trial.desk_outage';
+    const { runtime, log } = await start([recording('billing', trialChannel('desk_bystander'))]);
+    await until('it runs', () => runtime.isReady());
+    await world.stack.parts.postgres.kill();
+    await sendRaw(world, `dlq.${subject}`, 'anything');
+    await until('it is in hand', () => log.some((line) => /deliveries are held|will try again/.test(line)));
+    await world.stack.parts.postgres.start();
+    const [row] = await rowsOn(world, subject, 1);
+    expect(row).toMatchObject({ state: 'open', arrivals: 1 });
+    await untilSettled(world, 'DLQ', 'dlq-desk--dead-letters');
+    expect(await runtime.metrics.registry.metrics()).not.toMatch(/deliveries_total\{.*outcome="failed"/);
   });
 
   it('a process that starts takes nothing in hand before it is back', async () => {

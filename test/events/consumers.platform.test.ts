@@ -190,35 +190,62 @@ describe('reconciling', () => {
 });
 
 describe('what is past its days by policy', () => {
-  it('is deleted in batches, and nothing else', async () => {
+  const ageOut = (failed: (kind: string) => void = (kind) => expect.fail(`${kind} failed`)) =>
+    ageOutAll(world.db, createPolicyReader(world.db.q), () => false, failed);
+
+  async function plant(days: number, count: number): Promise<void> {
     const owner = world.env('DATABASE_OWNER_URL');
-    const ages = [1, 99, 121, 366];
-    for (const days of ages) {
-      await queryAs(
-        owner,
-        `insert into consumed_events select 'trial', gen_random_uuid(), now() - interval '${days} days' from generate_series(1, 600)`,
-      );
-      await queryAs(
-        owner,
-        `insert into event_log (event_id, subject, version, correlation_id, occurred_at, payload, stream, stream_seq, received_at)
-         select gen_random_uuid(), 'trial', '1.0', 'x', now(), '{}', 'T', 1, now() - interval '${days} days'
-         from generate_series(1, 600)`,
-      );
-      await queryAs(
-        owner,
-        `insert into notifications (id, audience, recipient, seq, event_id, subject, severity, type, title, message, occurred_at, created_at)
-         select gen_random_uuid(), 'user', '${randomUUID()}', n, gen_random_uuid(), 'trial', 'info', 'info', 't', 'm', now(),
-           now() - interval '${days} days' from generate_series(1, 600) n`,
-      );
-    }
-    const policies = createPolicyReader(world.db.q);
+    await queryAs(
+      owner,
+      `insert into consumed_events select 'trial', gen_random_uuid(), now() - interval '${days} days' from generate_series(1, ${count})`,
+    );
+    await queryAs(
+      owner,
+      `insert into event_log (event_id, subject, version, correlation_id, occurred_at, payload, stream, stream_seq, received_at)
+       select gen_random_uuid(), 'trial', '1.0', 'x', now(), '{}', 'T', 1, now() - interval '${days} days'
+       from generate_series(1, ${count})`,
+    );
+    await queryAs(
+      owner,
+      `insert into notifications (id, audience, recipient, seq, event_id, subject, severity, type, title, message, occurred_at, created_at)
+       select gen_random_uuid(), 'user', '${randomUUID()}', n, gen_random_uuid(), 'trial', 'info', 'info', 't', 'm', now(),
+         now() - interval '${days} days' from generate_series(1, ${count}) n`,
+    );
+  }
+
+  it('is deleted in batches, and nothing else', async () => {
+    for (const days of [1, 99, 121, 366]) await plant(days, 600);
     // Beyond 120, 365 and 90 days: two, one and three of four.
-    expect(await ageOutAll(world.db, policies, () => false)).toBe(600 * (2 + 1 + 3));
-    expect(await ageOutAll(world.db, policies, () => false)).toBe(0);
+    expect(await ageOut()).toBe(600 * (2 + 1 + 3));
+    expect(await ageOut()).toBe(0);
     const left = await world.db.q.execute<{ memory: string; log: string; told: string }>(sql`
       select (select count(*) from consumed_events where consumer = 'trial') as memory,
              (select count(*) from event_log where subject = 'trial') as log,
              (select count(*) from notifications where subject = 'trial') as told`);
     expect(left.rows[0]).toEqual({ memory: '1200', log: '1800', told: '600' });
   });
+
+  it.each(['consumed_events', 'event_log', 'notifications', 'dead_letters'])(
+    'goes although %s cannot be deleted from',
+    async (table) => {
+      const owner = world.env('DATABASE_OWNER_URL');
+      const kinds = {
+        consumed_events: 'memory',
+        event_log: 'log',
+        notifications: 'notifications',
+        dead_letters: 'letters',
+      };
+      await plant(366, 2);
+      await queryAs(owner, `revoke delete on ${table} from gpuaas_app`);
+      const failed: string[] = [];
+      try {
+        // Of the letters there is none to delete.
+        expect(await ageOut((kind) => failed.push(kind))).toBe(table === 'dead_letters' ? 6 : 4);
+      } finally {
+        await queryAs(owner, `grant delete on ${table} to gpuaas_app`);
+      }
+      expect(failed).toEqual([kinds[table as keyof typeof kinds]]);
+      expect(await ageOut()).toBe(table === 'dead_letters' ? 0 : 2);
+    },
+  );
 });

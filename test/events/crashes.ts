@@ -9,6 +9,8 @@ export async function dieBeforeMark(world: World, writer: Writer): Promise<void>
   const [aggregate = ''] = writer.aggregates(1);
   await writer.commit(aggregate);
   await world.db.tx(async (tx) => {
+    // A process starts meanwhile, however long that takes.
+    await tx.execute(sql`set local idle_in_transaction_session_timeout = 0`);
     await tx.execute(sql`select 1 from outbox where aggregate_id = ${aggregate} for update`);
     const relay = await spawnRelay(world);
     await until('the event is stored', async () => (await writer.stored()).length === 1);

@@ -32,17 +32,17 @@ async function messages(): Promise<number> {
 
 beforeAll(async () => {
   world = await openWorld('events-crash', duplicateWindowMs);
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   await Promise.all(processes.map((one) => one.kill()));
   processes = [];
 });
 afterAll(() => world.close());
 
-describe('the relay, when things die', { timeout: 60_000 }, () => {
+describe('the relay, when things die', { timeout: 120_000 }, () => {
   it(
     'loses, doubles and reorders nothing while relays are killed at random',
-    { timeout: 40_000 },
+    { timeout: 120_000 },
     async () => {
       await Promise.all([spawn(), spawn()]);
       const writer = new Writer(world);
@@ -74,7 +74,7 @@ describe('the relay, when things die', { timeout: 60_000 }, () => {
 
   it(
     'goes on after NATS was killed in the middle, for longer than it remembers',
-    { timeout: 40_000 },
+    { timeout: 120_000 },
     async () => {
       await Promise.all([spawn(), spawn()]);
       const writer = new Writer(world);

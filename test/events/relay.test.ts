@@ -71,14 +71,14 @@ const publishText = (aggregateId: string, reason: string): Promise<string> =>
 
 beforeAll(async () => {
   world = await openWorld('events-relay', 120_000);
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   await Promise.all(relays.map((one) => one.stop()));
   relays = [];
 });
 afterAll(() => world.close());
 
-describe('the relay', { timeout: 30_000 }, () => {
+describe('the relay', { timeout: 120_000 }, () => {
   it('carries each event once, in order, with its headers', async () => {
     await start();
     const writer = new Writer(world);
@@ -202,7 +202,7 @@ describe('the relay', { timeout: 30_000 }, () => {
   });
 });
 
-describe('the leases', { timeout: 30_000 }, () => {
+describe('the leases', { timeout: 120_000 }, () => {
   const long = 60_000;
   const holders = async (): Promise<unknown[]> =>
     (await world.db.q.execute(sql`select owner from outbox_partitions where owner is not null order by 1`))
@@ -233,7 +233,7 @@ describe('the leases', { timeout: 30_000 }, () => {
     const [holder] = await claimPartitions(q, 'two', long, 1);
     if (former === undefined || holder === undefined) throw new Error('nothing was claimed');
     expect(holder).toEqual({ partition: former.partition, owner: 'two', epoch: former.epoch + 1 });
-    const ids = (await unpublished(q, [0], 100)).map((row) => row.id);
+    const ids = (await unpublished(q, 0, 100)).map((row) => row.id);
     expect(ids.length).toBeGreaterThan(0);
     expect(await renewPartitions(q, [former], long)).toEqual([]);
     expect(await markPublished(q, former, ids)).toBe(0);
@@ -249,11 +249,11 @@ describe('the leases', { timeout: 30_000 }, () => {
     await writer.commit(long1, 120);
     await writer.commit(long2, 60);
     await writer.commit(short, 2);
-    const rows = await unpublished(q, [5], 200);
+    const rows = await unpublished(q, 5, 200);
     const positions = (id: string): number[] =>
       rows.filter((row) => row.aggregateId === id).map((row) => row.position);
     expect([positions(long1), positions(long2), positions(short)]).toEqual([upTo(50), upTo(50), upTo(2)]);
-    expect((await unpublished(q, [5], 200, [long1])).some((row) => row.aggregateId === long1)).toBe(false);
+    expect((await unpublished(q, 5, 200, [long1])).some((row) => row.aggregateId === long1)).toBe(false);
     await start();
     expect(await writer.audit()).toEqual([]);
   });

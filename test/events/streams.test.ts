@@ -21,7 +21,7 @@ const reconcile = async (declared: readonly StreamDeclaration[], duplicateWindow
 beforeAll(async () => {
   stack = await startStack({ name: 'events-streams', ports: 'free', ephemeral: true, parts: ['nats'] });
   nc = await connectNats({ url: stack.env['NATS_URL'] ?? '', name: 'streams-test' });
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await nc.close();
   await stack.stop();

@@ -42,7 +42,7 @@ describe('contracts_validate.sh', () => {
 
   it('passes the committed documents', async () => {
     expect(await run(gate, [])).toMatchObject({ code: 0 });
-  }, 60_000);
+  }, 120_000);
 
   /** Rule, document, what to replace and by what; all plants of one document are refused in one run. */
   const plants: readonly (readonly [string, string, string | RegExp, string])[] = [
@@ -166,7 +166,7 @@ describe('contracts_breaking_change.sh', () => {
     const { code, output } = await run(gate, [folder]);
     expect(output).toContain('no unexplained breaking change');
     expect(code).toBe(0);
-  }, 60_000);
+  }, 120_000);
 
   it('refuses a removed path in the tree and as a commit, and names it', async () => {
     await commit();
@@ -177,7 +177,7 @@ describe('contracts_breaking_change.sh', () => {
       expect(output).toContain('refused: GET /api/v1/catalog/skus');
       expect(code).toBe(1);
     }
-  }, 60_000);
+  }, 120_000);
 
   it.each<[string, string | RegExp, string, string]>([
     [
@@ -227,7 +227,7 @@ describe('contracts_breaking_change.sh', () => {
     const repeated = await run(gate, [folder]);
     expect(repeated.output).toContain('refused: GET /api/v1/catalog/skus');
     expect(repeated.code).toBe(1);
-  }, 60_000);
+  }, 120_000);
 
   it('refuses a field of an event that is gone, in the tree and as a commit', async () => {
     const events = 'contracts/generated/asyncapi.yaml';
@@ -241,7 +241,7 @@ describe('contracts_breaking_change.sh', () => {
       expect(output).toContain('refused: EVENT gpuaas.provisioning.active');
       expect(code).toBe(1);
     }
-  }, 60_000);
+  }, 120_000);
 
   it('compares with the point where the branch left its upstream, or with the base that is given', async () => {
     await commit();
@@ -257,7 +257,7 @@ describe('contracts_breaking_change.sh', () => {
     const based = await run('env', ['CONTRACT_BASE=HEAD', 'bash', gate, folder]);
     expect(based.output).toContain('is as in HEAD');
     expect(based.code).toBe(0);
-  }, 60_000);
+  }, 120_000);
 
   it.each([
     ['another method', '- breaking: POST /api/v1/catalog/skus: why'],
@@ -308,7 +308,7 @@ describe('annotations', () => {
 describe('canonical_error_guard.sh', () => {
   it('passes the tree', async () => {
     expect(await run(join(gates, 'canonical_error_guard.sh'), [])).toMatchObject({ code: 0 });
-  }, 60_000);
+  }, 120_000);
 
   it.each([
     ['api/a.routes.ts', "throw new CodedError('allocation_lost');"],
@@ -337,5 +337,5 @@ describe('canonical_error_guard.sh', () => {
 describe('codegen_clean.sh', () => {
   it('passes the tree', async () => {
     expect(await run(join(gates, 'codegen_clean.sh'), [])).toMatchObject({ code: 0 });
-  }, 60_000);
+  }, 120_000);
 });

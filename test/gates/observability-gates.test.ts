@@ -7,7 +7,7 @@ import { missingAudits, missingProofs, type AuditedEndpoint } from './audit-rule
 import { readSources, type SourceFile } from './source-files.ts';
 import { hopDemands, untraced } from './trace-rules.ts';
 
-const timeoutMs = 60_000;
+const timeoutMs = 120_000;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const run = (script: string): Promise<{ code: number; output: string }> =>

@@ -85,7 +85,7 @@ describe('npm run stack -- doctor', () => {
       if (from === 'cache') expect(places.at(-1)).toBe(`taken cache ${what}`);
     }
     expect(answer.output).toContain(`\ncache ${cacheDir()}\n`);
-  }, 60_000);
+  }, 120_000);
 
   it('shows a binary on PATH that is too old or tells nothing, and what is taken instead', async () => {
     const old = plant('bin/redis-server', 'Redis server v=6.2.14');
@@ -98,13 +98,13 @@ describe('npm run stack -- doctor', () => {
     expect(placesOf(answer, 'nats')).toContain(`passed path ${mute} tells no version`);
     for (const part of ['redis', 'nats'] as const)
       expect(rowOf(answer, part).slice(0, 3)).toEqual([part, 'cache', config.versions[part].pinned]);
-  }, 60_000);
+  }, 120_000);
 
   it('shows a newer binary on PATH as the one that is taken', async () => {
     const newer = plant('bin/redis-server', 'Redis server v=7.9.1');
     const answer = await doctor({ PATH: withPath('bin') });
     expect(rowOf(answer, 'redis')).toEqual(['redis', 'path', '7.9.1', newer]);
-  }, 60_000);
+  }, 120_000);
 
   it('shows the address that a variable overrides a part with, without its credentials', async () => {
     const secret = 'hunter2';
@@ -114,7 +114,7 @@ describe('npm run stack -- doctor', () => {
     expect(rowOf(answer, 'nats')).toEqual(['nats', 'environment', '(checked at start)', reason]);
     expect(placesOf(answer, 'nats')).toEqual([`taken environment ${reason}`]);
     expect(answer.output).not.toContain(secret);
-  }, 60_000);
+  }, 120_000);
 
   it('exits 1 for a binary in the cache that is another version than its folder says', async () => {
     mirrorCache();
@@ -126,7 +126,7 @@ describe('npm run stack -- doctor', () => {
     expect(rowOf(answer, 'nats')).toEqual(['nats', 'cache', '2.1.0', wrong]);
     expect(placesOf(answer, 'nats').at(-1)).toBe(`wrong says it is 2.1.0: remove ${wrong}`);
     expect(answer.output).toContain('missing: nats; npm run stack -- install');
-  }, 60_000);
+  }, 120_000);
 
   it('exits 1 and says how to get what is missing', async () => {
     mirrorCache();
@@ -138,7 +138,7 @@ describe('npm run stack -- doctor', () => {
     expect(placesOf(answer, 'redis').filter((place) => place.startsWith('taken '))).toEqual([]);
     expect(placesOf(answer, 'redis').at(-1)).toContain("unpack Debian's redis-server");
     expect(answer.output).toContain('missing: redis; npm run stack -- install');
-  }, 60_000);
+  }, 120_000);
 });
 
 /** A cache whose parts are those of the real one, each to be replaced. */

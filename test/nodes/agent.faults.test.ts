@@ -1,9 +1,21 @@
 import { agentEnvironment } from './agent-process.ts';
 import path from 'node:path';
 import { createPublicKey, randomUUID } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { readAgentConfig } from '../../workers/node-agent/config.ts';
+import { Journal } from '../../workers/node-agent/journal.ts';
 import { startAgents } from '../../workers/local/fleet/fleet.ts';
 import { until, type PlanTask } from './control-plane.ts';
 import { plane, root, startAgent, prepare, done, outcomeOf, setFault } from './protocol-setup.ts';
@@ -131,3 +143,66 @@ describe('a fleet', () => {
     }
   });
 });
+
+describe.skipIf(process.getuid?.() !== 0)('the journal on a file system that was full', () => {
+  /** Reports are larger than what is left of a page: a write that fails leaves a piece. */
+  const task = (id: string) => ({
+    task_id: id,
+    allocation_id: null,
+    correlation_id: 'test',
+    traceparent: null,
+    report: { fence: 1, outcome: 'succeeded' as const, result: { text: 'x'.repeat(3000) } },
+  });
+
+  it('loses nothing that it has acknowledged, and remembers nothing that it has not', async () => {
+    const mountPoint = mkdtempSync(path.join(tmpdir(), 'gpuaas-full-'));
+    const script = 'mount -t tmpfs -o size=64k tmpfs "$0" && echo mounted && exec cat';
+    const flags = ['--mount', '--propagation', 'private'];
+    const [program, ...args] = ['unshare', ...flags, 'sh', '-c', script, mountPoint];
+    const holder = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      await once(holder.stdout, 'data');
+      const folder = `/proc/${holder.pid}/root${mountPoint}`;
+      const journal = await Journal.open(folder);
+      const allocationId = randomUUID();
+      await journal.finish(task('before'));
+      writeFileSync(path.join(folder, 'ballast'), Buffer.alloc(52 * 1024));
+      const refused: string[] = [];
+      for (let n = 0; n < 8; n += 1) {
+        const ended = journal.finish(task(`full-${n}`)).then(
+          () => undefined,
+          () => refused.push(`full-${n}`),
+        );
+        await ended;
+      }
+      expect(refused.length).toBeGreaterThan(3);
+      await expect(journal.accept(allocationId, 3)).rejects.toMatchObject({ code: 'ENOSPC' });
+      expect(journal.fenceOf(allocationId)).toBe(0);
+      const mine = readdirSync('/proc/self/fd').filter((fd) => linkOf(fd)?.includes(mountPoint) === true);
+      expect(mine).toHaveLength(1);
+      rmSync(path.join(folder, 'ballast'));
+      await journal.finish(task('after'));
+      await journal.accept(allocationId, 3);
+      // As after a crash: another reads what is there.
+      const next = await Journal.open(folder);
+      const known = ['before', 'after', ...refused].filter((id) => next.find(id) !== undefined);
+      expect(known).toEqual(['before', 'after']);
+      expect(next.fenceOf(allocationId)).toBe(3);
+      await Promise.all([journal.close(), next.close()]);
+    } finally {
+      const exited = once(holder, 'exit');
+      holder.stdin.end();
+      await exited;
+      rmSync(mountPoint, { recursive: true });
+    }
+  });
+});
+
+/** What an open file is; a number may be closed meanwhile. */
+function linkOf(fd: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}

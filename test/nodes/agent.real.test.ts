@@ -1,19 +1,25 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isInUse } from '../../workers/node-agent/runtime/real/block-devices.ts';
 import { openRealNode } from '../../workers/node-agent/runtime/real/real.ts';
 import { agentEnvironment, newTenant, startAgentProcess, type AgentProcess } from './agent-process.ts';
 import { ControlPlane, until, type PlanTask } from './control-plane.ts';
@@ -52,6 +58,9 @@ describe.skipIf(!isRoot)('real mode, on a copy-on-write view of this machine', (
     const image = path.join(plane.directory, 'disk.img');
     writeFileSync(image, Buffer.alloc(4 * 1024 * 1024, 7));
     device = execFileSync('losetup', ['--find', '--show', image], { encoding: 'utf8' }).trim();
+    // What is to be wiped bears the mark of what it was.
+    const mark = ['mkswap', device];
+    execFileSync('sh', ['-c', mark.join(' ')], { stdio: 'ignore' });
     const env = {
       ...agentEnvironment(plane, ''),
       AGENT_MODE: 'real',
@@ -91,6 +100,14 @@ describe.skipIf(!isRoot)('real mode, on a copy-on-write view of this machine', (
       paths,
     });
 
+  const storage = (devices: string[]) =>
+    plane.queue('node.storage_cleanup', {
+      ...base,
+      paths,
+      delete_empty_dirs: true,
+      wipe_block_devices: devices,
+    });
+
   it('makes the user with the tools of the system; twice is once', async () => {
     for (let time = 0; time < 2; time += 1) {
       expect(await resultOf(plane.queue('node.allocation_prepare', tenant))).toMatchObject({ uid });
@@ -101,6 +118,42 @@ describe.skipIf(!isRoot)('real mode, on a copy-on-write view of this machine', (
       expect(inside(files)).toBe([700, 700, 600].map((mode) => `${uid}:${uid} ${mode}`).join('\n'));
       expect(inside(`cat ${home}/.ssh/authorized_keys`)).toBe(tenant.authorized_keys.join('\n'));
     }
+  });
+
+  it('is not led elsewhere by a tenant who lays links meanwhile', { timeout: 120_000 }, async () => {
+    const victim = '/victim';
+    inside(
+      `mkdir ${victim} && echo precious | tee ${victim}/authorized_keys > ${victim}/authorized_keys.new`,
+    );
+    const look = () => inside(`cd ${victim} && stat -c '%n %u:%g %a %Y %i' . * && cat *`);
+    const before = look();
+    const swap = [
+      'const fs = require("fs"); const attempt = (f) => { try { f(); } catch {} };',
+      `process.chdir("${home}");`,
+      'for (let n = 0; !fs.existsSync(".stop"); n += 1) {',
+      'attempt(() => fs.renameSync(".ssh", ".kept" + n));',
+      `attempt(() => fs.symlinkSync("${victim}", ".ssh"));`,
+      'attempt(() => fs.unlinkSync(".ssh"));',
+      'attempt(() => fs.renameSync(".kept" + n, ".ssh")); fs.writeFileSync(".swaps", String(n)); }',
+    ];
+    inside(`setsid ${process.execPath} -e '${swap.join(' ')}' >/dev/null 2>&1 &`, true);
+    const swaps = (): number => Number(inside(`cat ${home}/.swaps 2>/dev/null || echo 0`));
+    await until('the tenant has begun', () => swaps() > 10);
+    const begun = swaps();
+    for (let time = 0; time < 25; time += 1) {
+      const keys = [`${tenant.authorized_keys[0]} ${time}`];
+      await resultOf(plane.queue('node.allocation_prepare', { ...tenant, authorized_keys: keys }));
+    }
+    await until('the tenant has gone on', () => swaps() > begun);
+    expect(look()).toBe(before);
+    inside(`touch ${home}/.stop`);
+    await until('the tenant has ended', () => inside(`ps -o stat= -u ${uid} | grep -v Z | wc -l`) === '0');
+    inside(`cd ${home} && rm -rf .ssh .kept* && ln -s ${victim} .ssh`, true);
+    expect(await resultOf(plane.queue('node.allocation_prepare', tenant))).toMatchObject({ uid });
+    expect(inside(`stat -c '%F %u %a' ${home}/.ssh; cat ${home}/.ssh/authorized_keys`)).toBe(
+      [`directory ${uid} 700`, ...tenant.authorized_keys].join('\n'),
+    );
+    expect(look()).toBe(before);
   });
 
   it('does not touch a user of the system', async () => {
@@ -133,7 +186,7 @@ describe.skipIf(!isRoot)('real mode, on a copy-on-write view of this machine', (
     expect(JSON.stringify(found)).not.toContain(username);
   });
 
-  it('ends processes, one of them by force, and removes the user', { timeout: 40_000 }, async () => {
+  it('ends processes, one of them by force, and removes the user', { timeout: 120_000 }, async () => {
     const result = await resultOf(plane.queue('node.allocation_cleanup', { ...base, username, uid }));
     expect(result).toMatchObject({ user_removed: true });
     expect(result).toHaveProperty(
@@ -150,16 +203,23 @@ describe.skipIf(!isRoot)('real mode, on a copy-on-write view of this machine', (
     expect(again).toMatchObject({ user_removed: true, processes_ended: 0 });
   });
 
+  it('wipes no device that somebody holds, in whatever namespace', async () => {
+    const holder = openSync(device, constants.O_RDONLY | constants.O_EXCL);
+    try {
+      expect(await resultOf(storage([device]))).toMatchObject({
+        error: { code: 'device_busy', retryable: true },
+      });
+      const piece = Buffer.alloc(4096);
+      readSync(holder, piece, 0, piece.length, 1024 * 1024);
+      expect(piece.every((byte) => byte === 7)).toBe(true);
+    } finally {
+      closeSync(holder);
+    }
+  });
+
   it('scrubs, empties storage, wipes the listed device only, and is proven clean', async () => {
     const scrub = plane.queue('node.gpu_scrub', { ...base, mode: 'reset', container_runtime: 'docker' });
     expect(await resultOf(scrub)).toMatchObject({ scrubbed: true, findings: [{ kind: 'no_gpus' }] });
-    const storage = (devices: string[]) =>
-      plane.queue('node.storage_cleanup', {
-        ...base,
-        paths,
-        delete_empty_dirs: true,
-        wipe_block_devices: devices,
-      });
     expect(await resultOf(storage(['/dev/zero']))).toMatchObject({ error: { code: 'device_refused' } });
     expect(await resultOf(storage([device]))).toMatchObject({
       cleaned: true,
@@ -228,5 +288,66 @@ esac
     ]);
     await gpus.reset([idle]);
     await expect(gpus.reset([idle, busy])).rejects.toMatchObject({ code: 'gpu_busy', retryable: true });
+  });
+});
+
+describe('a device is in use', () => {
+  let folder: string;
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** Disks and partitions as the kernel tells them: path below the bus, number, holders. */
+  const devices: [string, string, string[]][] = [
+    ['sda', '8:0', []],
+    ['sda/sda1', '8:1', []],
+    ['sda/sda10', '8:10', []],
+    ['sdaa', '65:160', []],
+    ['sdaa/sdaa1', '65:161', []],
+    ['sdb', '8:16', []],
+    ['sdb/sdb1', '8:17', ['dm-0']],
+    ['sdb/sdb2', '8:18', []],
+    ['sdc', '8:32', ['md0']],
+    ['nvme0n1', '259:0', []],
+    ['nvme0n1/nvme0n1p1', '259:1', []],
+    ['nvme0n10', '259:10', []],
+    ['nvme0n10/nvme0n10p1', '259:11', []],
+    ['cciss!c0d0', '104:0', []],
+  ];
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'gpuaas-sys-'));
+    mkdirSync(path.join(folder, 'dev/block'), { recursive: true });
+    for (const [at, number, holders] of devices) {
+      const own = path.join(folder, 'devices', at);
+      for (const inner of ['queue', 'holders', ...holders.map((name) => `holders/${name}`)])
+        mkdirSync(path.join(own, inner), { recursive: true });
+      writeFileSync(path.join(own, 'dev'), `${number}\n`);
+      if (at.includes('/')) writeFileSync(path.join(own, 'partition'), '1\n');
+      symlinkSync(`../../devices/${at}`, path.join(folder, 'dev/block', number));
+    }
+  });
+
+  const mount = (number: string, source: string) =>
+    `36 1 ${number} / /data rw,noatime shared:1 - fs ${source} rw`;
+
+  it.each([
+    ['nothing is mounted', '8:0', '', false],
+    ['sdaa is mounted, sda asked', '8:0', mount('65:160', '/dev/sdaa'), false],
+    ['sdaa1 is mounted, sda asked', '8:0', mount('65:161', '/dev/sdaa1'), false],
+    ['sda10 is mounted, sda1 asked', '8:1', mount('8:10', '/dev/sda10'), false],
+    ['sda10 is mounted, sda asked', '8:0', mount('8:10', '/dev/sda10'), true],
+    ['sda is mounted', '8:0', mount('8:0', '/dev/disk/by-label/data'), true],
+    ['sda is mounted whole, sda1 asked', '8:1', mount('8:0', '/dev/sda'), true],
+    ['a partition of sdb is a volume of LVM', '8:16', mount('254:0', '/dev/mapper/vg-lv'), true],
+    ['that partition itself is asked', '8:17', '', true],
+    ['its sibling is asked', '8:18', '', false],
+    ['sdc is part of an array', '8:32', '', true],
+    ['nvme0n1p1 is mounted', '259:0', mount('259:1', '/dev/nvme0n1p1'), true],
+    ['nvme0n1p1 is mounted by a number of its own', '259:0', mount('0:45', '/dev/nvme0n1p1'), true],
+    ['nvme0n10p1 is mounted, nvme0n1 asked', '259:0', mount('259:11', '/dev/nvme0n10p1'), false],
+    ['a name with a slash', '104:0', mount('0:46', '/dev/cciss/c0d0'), true],
+    ['the kernel does not know it', '7:77', '', true],
+  ])('%s', async (_, number, mounts, inUse) => {
+    const mountinfo = path.join(folder, 'mountinfo');
+    writeFileSync(mountinfo, `25 1 0:22 / /sys rw - sysfs sysfs rw\n${mounts}\n`);
+    expect(await isInUse(number, { sys: folder, mountinfo })).toBe(inUse);
   });
 });

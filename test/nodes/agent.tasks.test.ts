@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import {
   existsSync,
@@ -6,12 +7,15 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { type NodeTask } from '../../contracts/nodes/node-task.api.ts';
+import type { NodeRuntime } from '../../workers/node-agent/runtime/runtime.ts';
 import { openSimulatedNode } from '../../workers/node-agent/runtime/simulated/simulated.ts';
 import { executeTask } from '../../workers/node-agent/tasks/index.ts';
 import { newTenant, publicKey } from './agent-process.ts';
@@ -34,6 +38,31 @@ import {
   startProcess,
   snapshot,
 } from './tasks-setup.ts';
+
+/** The node, with a tenant who at the nth step of a task puts a link to another folder in the place of `.ssh`. */
+function withSwapAt(step: number, victim: string): NodeRuntime {
+  const node = runtime;
+  const ssh = at(`${home}/.ssh`);
+  let steps = 0;
+  const count = (): void => {
+    if (steps === step && existsSync(ssh)) {
+      renameSync(ssh, `${ssh}.kept`);
+      symlinkSync(at(victim), ssh);
+    }
+    steps += 1;
+  };
+  return {
+    ...node,
+    hostPath(nodePath) {
+      count();
+      return node.hostPath(nodePath);
+    },
+    giveTo(...args) {
+      count();
+      return node.giveTo(...args);
+    },
+  };
+}
 
 describe('node.allocation_prepare', () => {
   it('makes group, user, home and exactly the given keys; twice is once', async () => {
@@ -84,6 +113,54 @@ describe('node.allocation_prepare', () => {
     await prepare();
     expect(readFileSync(at('/etc/shadow'), 'utf8')).toBe('precious');
     expect(lstatSync(at(`${home}/.ssh/authorized_keys`)).isFile()).toBe(true);
+  });
+
+  it.each([0, 1, 2, 3, 4, 5, 6, 7])(
+    'touches nothing through a link that a tenant lays meanwhile, at step %i',
+    async (step) => {
+      const node = runtime;
+      for (const name of ['authorized_keys', 'authorized_keys.new']) plant(`/etc/victim/${name}`, 'precious');
+      await prepare();
+      const before = snapshot(at('/etc'));
+      changeTenant({ authorized_keys: [`${publicKey} second`] });
+      useNode(withSwapAt(step, '/etc/victim'));
+      await prepare();
+      expect(snapshot(at('/etc'))).toEqual(before);
+      useNode(node);
+      await prepare();
+      expect(snapshot(at('/etc'))).toEqual(before);
+      expect(lstatSync(at(`${home}/.ssh`)).isDirectory()).toBe(true);
+      expect(readFileSync(at(`${home}/.ssh/authorized_keys`), 'utf8')).toBe(`${publicKey} second\n`);
+    },
+  );
+
+  it('gives no folder of another to the tenant, and takes nothing away from one', async () => {
+    await prepare();
+    plant(`${home}/.ssh.kept/file`, 'precious');
+    rmSync(at(`${home}/.ssh`), { recursive: true });
+    renameSync(at(`${home}/.ssh.kept`), at(`${home}/.ssh`));
+    const { uid } = lstatSync(at(`${home}/.ssh`));
+    await prepare();
+    const aside = readdirSync(at(home)).find((name) => name.startsWith('.ssh.'));
+    if (process.getuid?.() === 0) {
+      expect(lstatSync(at(`${home}/${aside}`)).uid).toBe(uid);
+      expect(readFileSync(at(`${home}/${aside}/file`), 'utf8')).toBe('precious');
+    }
+    expect(readFileSync(at(`${home}/.ssh/authorized_keys`), 'utf8')).toBe(`${publicKey}\n`);
+  });
+
+  it('puts the keys where a tenant has laid a pipe or a folder', async () => {
+    await prepare();
+    const keys = at(`${home}/.ssh/authorized_keys`);
+    rmSync(keys);
+    const lay = ['mkfifo', keys];
+    execFileSync('sh', ['-c', lay.join(' ')]);
+    await prepare();
+    expect(readFileSync(keys, 'utf8')).toBe(`${publicKey}\n`);
+    rmSync(keys);
+    plant(`${home}/.ssh/authorized_keys/file`);
+    await prepare();
+    expect(readFileSync(keys, 'utf8')).toBe(`${publicKey}\n`);
   });
 
   it.each([
@@ -143,6 +220,18 @@ describe('node.allocation_cleanup', () => {
     expect(snapshot()).toEqual(before);
   });
 
+  it.each([0, 1, 2, 3])(
+    'takes keys away from nobody else, whatever link is laid at step %i',
+    async (step) => {
+      plant('/etc/victim/authorized_keys', 'precious');
+      await prepare();
+      useNode(withSwapAt(step, '/etc/victim'));
+      expect(await cleanup()).toMatchObject({ user_removed: true });
+      expect(readFileSync(at('/etc/victim/authorized_keys'), 'utf8')).toBe('precious');
+      expect(existsSync(at(home))).toBe(false);
+    },
+  );
+
   it('has nothing to do on a node where nothing is left', async () => {
     expect(await cleanup()).toMatchObject({
       processes_ended: 0,
@@ -151,7 +240,7 @@ describe('node.allocation_cleanup', () => {
     });
   });
 
-  it('fails, to be tried again, when a process does not end', { timeout: 20_000 }, async () => {
+  it('fails, to be tried again, when a process does not end', { timeout: 120_000 }, async () => {
     await prepare();
     startProcess(100, { ignores: 'kill' });
     expect(await failureOf(cleanup())).toEqual({ code: 'processes_survived', retryable: true });
@@ -173,7 +262,9 @@ describe('node.allocation_cleanup', () => {
     await prepare();
     plant('/tmp/mine/file');
     plant('/tmp/foreign');
-    await runtime.giveTo('/tmp/mine', tenant.uid, tenant.gid);
+    const mine = await open(at('/tmp/mine'));
+    await runtime.giveTo(mine, tenant.uid, tenant.gid);
+    await mine.close();
     await cleanup();
     expect(readdirSync(at('/tmp'))).toEqual(['foreign']);
   });

@@ -93,8 +93,12 @@ describe('delivery', () => {
     const before = await n.metric('gpuaas_notification_gap_reads_total', patient);
     await n.tellMany(Array.from({ length: 20 }, () => person.id));
     await client.untilFrames(20);
+    const admin = await n.open(await n.person(['user', 'admin']), { replica: patient });
+    await n.tell(operators);
+    await admin.untilFrames(1);
     expect(await n.metric('gpuaas_notification_gap_reads_total', patient)).toBe(before);
     await client.close();
+    await admin.close();
   });
 
   it('reads the gap when a message was lost, and the sweep finds one that nobody announced', async () => {

@@ -182,6 +182,75 @@ describe('a refused handshake', () => {
   });
 });
 
+/** Sends a request that wishes for another protocol, as curl --http2 and Java do. @returns status and body. */
+async function wishing(method: string, path: string, headers: Record<string, string>, body = '') {
+  const sent = request(`${url}${path}`, {
+    method,
+    headers: {
+      connection: 'Upgrade, HTTP2-Settings',
+      upgrade: 'h2c',
+      'http2-settings': 'AAMAAABkAAQAoAAAAAIAAAAA',
+      authorization: `Bearer ${person.token}`,
+      ...headers,
+    },
+    agent: false,
+  });
+  sent.end(body);
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  return { status: answer.statusCode, body: Buffer.concat(chunks).toString('utf8') };
+}
+
+describe('a wish that is overlooked', () => {
+  const described = (root: Root, method: string, status: number, operation: string, path?: string) => ({
+    span: {
+      traceId: root.traceId,
+      parentSpanId: root.spanId,
+      name: path === undefined ? method : `${method} ${path}`,
+      attributes: {
+        'http.request.method': method,
+        'http.response.status_code': status,
+        'gpuaas.operation': operation,
+        'gpuaas.correlation_id': root.correlationId,
+      },
+    },
+    line: { correlation_id: root.correlationId, trace_id: root.traceId, operation, method, status },
+  });
+
+  it('leaves the request its span and line', async () => {
+    const root = newRoot();
+    expect((await wishing('GET', '/api/v1/projects', traced(root))).status).toBe(200);
+    const { span, line } = described(root, 'GET', 200, 'listProjects', '/api/v1/projects');
+    expect(await spanOf(root.correlationId)).toMatchObject(span);
+    expect(linesOf(root.correlationId)).toMatchObject([line]);
+  });
+
+  it.each(['content-length', 'transfer-encoding'])('leaves it its body, by %s', async (framing) => {
+    const root = newRoot();
+    const text = JSON.stringify({ name: `p-${randomUUID()}` });
+    const headers = {
+      'content-type': 'application/json',
+      'x-idempotency-key': randomUUID(),
+      [framing]: framing === 'content-length' ? String(text.length) : 'chunked',
+      ...traced(root),
+    };
+    const answer = await wishing('POST', '/api/v1/projects', headers, text);
+    expect(answer).toMatchObject({ status: 201, body: expect.stringContaining(text.slice(1, -1)) });
+    const { span, line } = described(root, 'POST', 201, 'createProject', '/api/v1/projects');
+    expect(await spanOf(root.correlationId)).toMatchObject(span);
+    expect(linesOf(root.correlationId)).toMatchObject([line]);
+  });
+
+  it('is one for a socket where there are none', async () => {
+    const root = newRoot();
+    expect((await wishing('GET', '/ws/other', { ...traced(root), upgrade: 'websocket' })).status).toBe(404);
+    const { span, line } = described(root, 'GET', 404, 'none');
+    expect(await spanOf(root.correlationId)).toMatchObject(span);
+    expect(linesOf(root.correlationId)).toMatchObject([line]);
+  });
+});
+
 describe('a caller whose traceparent is none', () => {
   it.each([
     'rubbish',

@@ -176,6 +176,22 @@ describe('dead letters', () => {
     expect(await alertsOf(subject)).toHaveLength(1);
   });
 
+  it('raise another alert when the window’s length is changed, also where both windows begin at once', async () => {
+    const subject = 'trial.lengths';
+    await enterWindow();
+    await openDesk().take(lettersTo(subject, 5));
+    await setWindow(windowSeconds / 2);
+    try {
+      await openDesk().take(lettersTo(subject, 5));
+      const ends = (await alertsOf(subject)).map(({ message }) =>
+        Date.parse(/before (\S+Z) raise no alert/.exec(message)?.[1] ?? ''),
+      );
+      expect(ends).toEqual([expect.any(Number), (ends[0] ?? NaN) - windowSeconds * 500]);
+    } finally {
+      await setWindow(windowSeconds);
+    }
+  });
+
   it('raise another alert in the next window, which the one before names', async () => {
     const subject = 'trial.windows';
     const desk = openDesk();

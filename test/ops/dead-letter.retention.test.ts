@@ -3,13 +3,15 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asId } from '../../contracts/ids.ts';
+import type { DlqPageLetter } from '../../contracts/ops/dlq-replay.activities.ts';
 import type { DlqReplayFilter } from '../../contracts/ops/dlq-replay.messages.ts';
 import { policyViolation } from '../../contracts/policies.ts';
-import { streamLimits, streams } from '../../contracts/streams.ts';
+import { consumerName, streamLimits, streams } from '../../contracts/streams.ts';
 import { openDatabase, sqlState, type Database } from '../../db/client.ts';
 import { discardDeadLetter, noteLetter, selectLetters } from '../../db/ops/dead-letter-desk.store.ts';
 import type { DlqReplayRow } from '../../db/ops/dead-letter.schema.ts';
 import { recordDeadLetter } from '../../db/ops/dead-letter.store.ts';
+import { rememberEvent } from '../../db/ops/event.store.ts';
 import { filterOf, insertDlqReplay, moveDlqReplay } from '../../db/ops/dlq-replay.store.ts';
 import { createPolicyReader, setPolicy, type PolicyReader } from '../../db/ops/policy.store.ts';
 import { ageOutAll } from '../../workers/consumers/retention.ts';
@@ -58,12 +60,28 @@ const openReplay = (filter: DlqReplayFilter): Promise<DlqReplayRow> =>
     return (await insertDlqReplay(tx, randomUUID(), request)).row;
   });
 
-/** Deals with so many letters of a replay, as its run does once each is sent. */
-async function advance(replay: DlqReplayRow, limit = 1000): Promise<void> {
-  const range = { afterSeq: 0, throughSeq: replay.throughSeq, limit };
-  const page = await selectLetters(world.db.q, filterOf(replay), range);
+/** The letters that a replay has before it. */
+const pageOf = (replay: DlqReplayRow): Promise<DlqPageLetter[]> =>
+  selectLetters(world.db.q, filterOf(replay), { afterSeq: 0, throughSeq: replay.throughSeq, limit: 1000 });
+
+/** Deals with letters of a replay, as its run does once each is sent. */
+async function advance(replay: DlqReplayRow, page: readonly DlqPageLetter[]): Promise<void> {
   for (const letter of page) await world.db.tx((tx) => noteLetter(tx, replay.id, letter, true));
 }
+
+/** The letters' consumers have the effects of their events. */
+async function remember(ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    const { consumer, messageKey } = await letterRow(world.db, id);
+    await rememberEvent(world.db.q, consumer, messageKey);
+  }
+}
+
+const remembered = async (subject: string): Promise<number> => {
+  const found = await world.db.q.execute(sql`
+    select 1 from consumed_events where consumer = ${consumerName('billing', subject)}`);
+  return found.rows.length;
+};
 
 const finish = (replay: DlqReplayRow): Promise<unknown> =>
   world.db.tx((tx) =>
@@ -82,7 +100,8 @@ const finish = (replay: DlqReplayRow): Promise<unknown> =>
     ),
   );
 
-type Closing = 'open' | 'discarded' | 'replayed';
+/** `owed`: replayed, and its consumer does not have the effect. */
+type Closing = 'open' | 'discarded' | 'replayed' | 'owed';
 
 /** Letters of a subject that came, and were dealt with, so many days ago. */
 const plantClosed = (subject: string, count: number, closing: Closing, days: number): Promise<string[]> =>
@@ -96,17 +115,27 @@ const plantClosed = (subject: string, count: number, closing: Closing, days: num
       }
       return recorded;
     });
-    if (closing === 'replayed') {
+    if (closing === 'replayed' || closing === 'owed') {
       const replay = await openReplay({ subject });
-      await advance(replay);
+      await advance(replay, await pageOf(replay));
       await finish(replay);
     }
+    if (closing === 'replayed') await remember(ids);
     return ids;
   });
 
+const stateOf = (closing: Closing): string => (closing === 'owed' ? 'replayed' : closing);
 const standing = async (subject: string): Promise<string[]> =>
   (await lettersOf(world.db, subject)).map(({ state }) => state);
-const ageOut = (): Promise<number> => ageOutAll(world.db, policies, () => false);
+const ageOut = (): Promise<number> =>
+  ageOutAll(
+    world.db,
+    policies,
+    () => false,
+    (kind, error) => {
+      throw new Error(`${kind} failed`, { cause: error });
+    },
+  );
 const set = async (key: Parameters<typeof setPolicy>[1], value: number): Promise<void> => {
   await world.db.tx((tx) => setPolicy(tx, key, value));
   policies.refresh();
@@ -118,6 +147,8 @@ describe('dead letters past their days', () => {
     ['discarded', 89, 3, 3],
     ['replayed', 91, 3, 0],
     ['replayed', 89, 3, 3],
+    ['owed', 91, 3, 3],
+    ['owed', 4000, 3, 3],
     ['open', 91, 3, 3],
     ['open', 4000, 3, 3],
   ];
@@ -127,13 +158,15 @@ describe('dead letters past their days', () => {
     for (const [closing, days, count, left] of table) {
       const subject = `trial.${closing}_${days}`;
       await plantClosed(subject, count, closing, days);
-      expect(await standing(subject)).toEqual(Array.from({ length: count }, () => closing));
+      expect(await standing(subject)).toEqual(Array.from({ length: count }, () => stateOf(closing)));
       due += count - left;
     }
     expect(due).toBe(523);
     expect(await ageOut()).toBe(due);
     for (const [closing, days, , left] of table) {
-      expect(await standing(`trial.${closing}_${days}`)).toEqual(Array.from({ length: left }, () => closing));
+      expect(await standing(`trial.${closing}_${days}`)).toEqual(
+        Array.from({ length: left }, () => stateOf(closing)),
+      );
     }
     expect(await ageOut()).toBe(0);
   });
@@ -147,9 +180,11 @@ describe('dead letters past their days', () => {
   });
 
   it('stay while a running replay may come to them, by name or by its filter', async () => {
-    const [named = ''] = await plantClosed('trial.named', 3, 'replayed', 91);
+    const others = await plantClosed('trial.named', 3, 'owed', 91);
+    const [named = ''] = others;
     const byName = await openReplay({ dead_letter_id: named });
     expect(byName.matched).toBe(1);
+    await remember(others);
     // The two others are nobody's.
     expect(await ageOut()).toBe(2);
     expect((await lettersOf(world.db, 'trial.named')).map(({ id }) => id)).toEqual([named]);
@@ -158,15 +193,17 @@ describe('dead letters past their days', () => {
     expect(await standing('trial.named')).toEqual([]);
 
     const subject = 'trial.filtered';
-    await plantClosed(subject, 3, 'replayed', 91);
+    const sentBefore = await plantClosed(subject, 3, 'owed', 91);
     const byFilter = await openReplay({ subject, state: 'replayed' });
     await plantClosed('trial.later', 2, 'discarded', 91);
     expect(byFilter.matched).toBe(3);
+    const page = await pageOf(byFilter);
+    await remember(sentBefore);
     // Only what came after it was asked for.
     expect(await ageOut()).toBe(2);
     expect(await standing('trial.later')).toEqual([]);
     expect(await standing(subject)).toHaveLength(3);
-    await daysAgo(91, () => advance(byFilter, 1));
+    await daysAgo(91, () => advance(byFilter, page.slice(0, 1)));
     // The first is behind it.
     expect(await ageOut()).toBe(1);
     await finish(byFilter);
@@ -176,16 +213,29 @@ describe('dead letters past their days', () => {
 
   it('go before their consumers forget the event, whatever the policy', async () => {
     await set('dead_letter.retention_days', 365);
-    await plantClosed('trial.kept', 2, 'discarded', 119);
-    await plantClosed('trial.forgotten', 2, 'discarded', 121);
-    expect(await ageOut()).toBe(2);
+    const kept = await plantClosed('trial.kept', 2, 'discarded', 119);
+    const forgotten = await plantClosed('trial.forgotten', 2, 'discarded', 121);
+    await daysAgo(130, () => remember([...kept, ...forgotten]));
+    // Two letters, and what was remembered of these.
+    expect(await ageOut()).toBe(4);
     expect([await standing('trial.kept'), await standing('trial.forgotten')]).toEqual([
       ['discarded', 'discarded'],
       [],
     ]);
+    expect([await remembered('trial.kept'), await remembered('trial.forgotten')]).toEqual([2, 0]);
     await set('dead_letter.retention_days', 100);
-    expect(await ageOut()).toBe(2);
+    expect(await ageOut()).toBe(4);
+    expect(await remembered('trial.kept')).toBe(0);
     await set('dead_letter.retention_days', 90);
+  });
+
+  it('that are open keep their consumers from forgetting the event: a replay would have a second effect', async () => {
+    const subject = 'trial.crashed_after';
+    const open = await plantClosed(subject, 1, 'open', 4000);
+    await daysAgo(4000, () => remember(open));
+    await daysAgo(4000, () => rememberEvent(world.db.q, consumerName('billing', subject), randomUUID()));
+    expect(await ageOut()).toBe(1);
+    expect(await remembered(subject)).toBe(1);
   });
 
   it('are never fewer than the DLQ keeps its messages: it would tell of them anew', () => {

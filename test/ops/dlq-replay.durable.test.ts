@@ -3,13 +3,16 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { headers } from 'nats';
 import { asId, dlqReplayWorkflowId } from '../../contracts/ids.ts';
-import { adminCreateDlqReplay } from '../../contracts/ops/dlq-replay.api.ts';
+import { adminCancelDlqReplay, adminCreateDlqReplay } from '../../contracts/ops/dlq-replay.api.ts';
 import { dlqPageLetters } from '../../contracts/ops/dlq-replay.messages.ts';
 import { deadLetterHeaders } from '../../contracts/ops/dead-letter.ts';
 import { replaySubject } from '../../contracts/streams.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
+import { findOperation, openOperation } from '../../db/ops/operation.store.ts';
 import { deadLetters } from '../../db/schema.ts';
+import { startMissingReplays } from '../../workers/reconcilers/missing-replays.ts';
 import { eq } from 'drizzle-orm';
+import { pino } from 'pino';
 import { field, startTimeoutMs } from '../harness/api.ts';
 import { startLab, subjectOf, until, type Lab } from '../harness/lab.ts';
 import { cancelSurely, lives, untilCommanded } from './lives.ts';
@@ -136,6 +139,44 @@ describe('a replay', () => {
     // Its page had been selected; what has ended sends nothing.
     expect(await resentOn(lab.nc, subject)).toEqual([]);
     await assertReplays(lab, [{ replayId, subject, state: 'cancelled' }]);
+  });
+
+  it('that has ended refuses a cancellation whose API process died, with one audit row', async () => {
+    const subject = 'trial.cancelled_late';
+    await plantLetters(lab.db, subject, 1);
+    const replayId = await orderSurely(lab, subject);
+    await untilReplay(lab, replayId, 'completed');
+    const [operationId, key, by] = [randomUUID(), randomUUID(), subjectOf('dev-admin')];
+    const command = { operationId, actorUserId: by, correlationId: 'cancelled-late' };
+    await openOperation(lab.db.q, {
+      id: asId(operationId),
+      caller: by,
+      route: adminCancelDlqReplay.id,
+      key,
+      bodyHash: 'h',
+      kind: 'dlq_replay.cancel',
+      orgId: asId(randomUUID()),
+      entityId: replayId,
+      request: { ...command, reason: 'enough' },
+      correlationId: command.correlationId,
+    });
+    const parts = { db: lab.db, client: lab.temporal, log: pino({ level: 'silent' }) };
+    await Promise.all([startMissingReplays(parts, 0), startMissingReplays(parts, 0)]);
+    await startMissingReplays(parts, 0);
+    expect(await findOperation(lab.db.q, operationId)).toMatchObject({
+      outcome: { kind: 'refused', code: 'dlq_replay_not_running' },
+    });
+    const audited = await asAdmin(lab, 'GET', `audit-logs?target_id=${replayId}&action=dlq_replay.cancel`);
+    expect(field(audited, 'items')).toMatchObject([
+      {
+        actor_user_id: by,
+        actor_role: 'admin',
+        result: 'refused',
+        correlation_id: command.correlationId,
+        details: { code: 'dlq_replay_not_running' },
+      },
+    ]);
+    await assertReplays(lab, [{ replayId, subject, state: 'completed' }]);
   });
 
   it("ends like a cancelled one when an operator cancels its run in the engine's own console", async () => {

@@ -3,14 +3,14 @@ import { NatsError, type JetStreamClient, type JetStreamManager, type StoredMsg 
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { dlqSubject } from '../../contracts/envelope.ts';
-import { consumerName } from '../../contracts/streams.ts';
-import { letterHeaders } from './dead-letters.ts';
+import { addresseeOf, letterHeaders } from './dead-letters.ts';
 import type { Durable } from './plan.ts';
 
 const advisorySchema = z.object({
+  timestamp: z.iso.datetime({ offset: true }),
   stream: z.string(),
   consumer: z.string(),
-  stream_seq: z.number().int(),
+  stream_seq: z.number().int().min(1),
   deliveries: z.number().int(),
 });
 
@@ -42,19 +42,20 @@ export async function saveAbandoned(deps: AdvisoryDeps, body: Uint8Array): Promi
     return;
   }
   const message = await storedMessage(deps.jsm, stream, streamSeq);
-  if (message === undefined) {
+  // A stream that was deleted begins at 1 again: what is there now is not what the advisory tells of.
+  if (message === undefined || message.time.getTime() > Date.parse(advisory.timestamp)) {
     deps.log.error(
       { stream, consumer: name, stream_seq: streamSeq },
       'an abandoned message is not in its stream any more',
     );
     return;
   }
-  const { group, subject } = addressee(durable, message.subject);
-  const consumer = consumerName(group, subject);
+  const { group, subject } = destination(durable, message.subject);
+  const addressee = addresseeOf(group, subject);
+  const { consumer } = addressee;
   const letter = letterHeaders(
     {
-      group,
-      consumer,
+      ...addressee,
       subject,
       stream,
       streamSeq,
@@ -82,7 +83,7 @@ function readAdvisory(body: Uint8Array): z.infer<typeof advisorySchema> | undefi
   }
 }
 
-function addressee(
+function destination(
   durable: Extract<Durable, { kind: 'subject' | 'replays' }>,
   subject: string,
 ): { readonly group: string; readonly subject: string } {

@@ -5,8 +5,10 @@ import {
   deadLetterHeaders,
   deadLetterReasons,
   replayHeader,
+  strangersGroup,
   type DeadLetterReason,
 } from '../../contracts/ops/dead-letter.ts';
+import { consumerName } from '../../contracts/streams.ts';
 import type { ArrivedLetter } from '../../db/ops/dead-letter.store.ts';
 
 export const messageIdHeader = 'Nats-Msg-Id';
@@ -15,6 +17,9 @@ const traceHeader = 'traceparent';
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const replaySuffix = /\/replay-\d+$/;
 const maxDetailChars = 1000;
+/** Of what is indexed or filtered by. */
+const maxNameChars = 200;
+const maxDeliveries = 2_147_483_647;
 
 /** A message that a consumer gives up. */
 export interface Surrendered {
@@ -33,6 +38,18 @@ export interface Surrendered {
   readonly errorCode: string;
   /** Places and rules, never values. */
   readonly detail: string;
+}
+
+/**
+ * The group that a message is for, and its durable. A subject that no channel can have, as one that somebody sent by hand
+ * on `replay.<group>.<subject>` may, is nobody's: it is a stranger's.
+ */
+export function addresseeOf(group: string, subject: string): Pick<Surrendered, 'group' | 'consumer'> {
+  try {
+    return { group, consumer: consumerName(group, subject) };
+  } catch {
+    return { group: strangersGroup, consumer: strangersGroup };
+  }
 }
 
 /** Which replay of a letter a message is; undefined for an original. */
@@ -99,49 +116,96 @@ const printable = (value: string): string => value.replaceAll(/[^\x20-\x7e]/g, '
 const isReason = (value: string): value is DeadLetterReason =>
   (deadLetterReasons as readonly string[]).includes(value);
 
-/**
- * A message of the DLQ as the desk writes it down. One that no consumer of ours sent is kept as well, as what it is: a
- * stranger's.
- */
-export function readLetter(message: {
+/** A message of the DLQ. */
+interface DlqMessage {
   readonly subject: string;
   readonly seq: number;
   readonly data: Uint8Array;
   readonly headers: MsgHdrs | undefined;
   readonly storedAt: Date;
-}): ArrivedLetter {
-  const header = (name: keyof typeof deadLetterHeaders) =>
-    message.headers?.get(deadLetterHeaders[name]) ?? '';
-  const reason = header('reason');
-  const ours = isReason(reason) && header('consumer') !== '';
-  const stream = ours ? header('stream') : 'DLQ';
-  const streamSeq = ours ? Number(header('streamSeq')) : message.seq;
-  const messageId = message.headers?.get(messageIdHeader) ?? '';
+}
+
+/** What the headers of a letter say. */
+type Told = Omit<ArrivedLetter, 'eventId' | 'correlationId' | 'body' | 'dlqSeq'>;
+
+/**
+ * A message of the DLQ as the desk writes it down. One that no consumer of ours sent, or whose headers no consumer of
+ * ours can have written, is kept as well, as what it is: a stranger's.
+ */
+export function readLetter(message: DlqMessage): ArrivedLetter {
   const eventId = eventIdIn(message.data) ?? null;
-  const consumer = ours ? header('consumer') : 'unknown';
-  const fromId = messageId.replace(replaySuffix, '').replace(`/${consumer}`, '');
+  const told = toldByUs(message) ?? toldOfStranger(message);
   const correlationId = message.headers?.get(correlationHeader) ?? '';
   return {
-    consumer,
-    consumerGroup: ours ? header('group') : 'unknown',
-    messageKey: eventId ?? (ours && fromId !== '' ? fromId : `${stream}:${streamSeq}`),
-    subject: ours ? header('subject') : message.subject.replace(/^dlq\./, ''),
+    ...told,
+    messageKey: eventId ?? told.messageKey,
     eventId,
     correlationId: isCorrelationId(correlationId) ? correlationId : null,
-    reason: isReason(reason) && ours ? reason : 'rejected',
-    errorCode: ours ? header('errorCode') : 'foreign_message',
-    detail: ours ? header('detail') : 'It was sent by none of our consumers.',
     body: Buffer.from(message.data),
-    stream,
-    streamSeq,
-    deliveries: Number(header('deliveries')) || 0,
-    firstAt: instantOr(header('firstAt'), message.storedAt),
-    lastAt: instantOr(header('lastAt'), message.storedAt),
     dlqSeq: message.seq,
   };
 }
 
+/** Undefined when a header is not as `letterHeaders` writes it. */
+function toldByUs(message: DlqMessage): Told | undefined {
+  const header = (name: keyof typeof deadLetterHeaders) =>
+    message.headers?.get(deadLetterHeaders[name]) ?? '';
+  const [reason, group, consumer, subject] = [
+    header('reason'),
+    header('group'),
+    header('consumer'),
+    header('subject'),
+  ];
+  const stream = header('stream');
+  const streamSeq = countIn(header('streamSeq'), Number.MAX_SAFE_INTEGER);
+  const deliveries = countIn(header('deliveries'), maxDeliveries);
+  const isNamed = consumer !== strangersGroup && addresseeOf(group, subject).consumer === consumer;
+  if (!isReason(reason) || !isNamed || consumer.length > maxNameChars) return undefined;
+  if (!/^[\w-]{1,255}$/.test(stream) || streamSeq === undefined || deliveries === undefined) return undefined;
+  const messageId = message.headers?.get(messageIdHeader) ?? '';
+  const fromId = messageId.replace(replaySuffix, '').replace(`/${consumer}`, '');
+  const isKey = fromId !== '' && fromId.length <= maxNameChars && fromId === printable(fromId);
+  return {
+    consumer,
+    consumerGroup: group,
+    messageKey: isKey ? fromId : `${stream}:${streamSeq}`,
+    subject,
+    reason,
+    errorCode: printable(header('errorCode')).slice(0, maxNameChars),
+    detail: printable(header('detail')).slice(0, maxDetailChars),
+    stream,
+    streamSeq,
+    deliveries,
+    firstAt: instantOr(header('firstAt'), message.storedAt),
+    lastAt: instantOr(header('lastAt'), message.storedAt),
+  };
+}
+
+const toldOfStranger = (message: DlqMessage): Told => ({
+  consumer: strangersGroup,
+  consumerGroup: strangersGroup,
+  messageKey: `DLQ:${message.seq}`,
+  subject: printable(message.subject.replace(/^dlq\./, '')).slice(0, maxNameChars),
+  reason: 'rejected',
+  errorCode: 'foreign_message',
+  detail: 'It was sent by none of our consumers.',
+  stream: 'DLQ',
+  streamSeq: message.seq,
+  deliveries: 0,
+  firstAt: message.storedAt,
+  lastAt: message.storedAt,
+});
+
+/** A whole number from 0; undefined for anything else. */
+function countIn(text: string, max: number): number | undefined {
+  if (!/^\d+$/.test(text)) return undefined;
+  const count = Number(text);
+  return count <= max ? count : undefined;
+}
+
+/** The instant where the text is one as we write it. */
 function instantOr(text: string, otherwise: Date): Date {
-  const parsed = new Date(text);
+  const isOurs = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) && !text.startsWith('0000');
+  const parsed = new Date(isOurs ? text : NaN);
   return Number.isNaN(parsed.getTime()) ? otherwise : parsed;
 }

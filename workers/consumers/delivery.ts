@@ -14,7 +14,7 @@ import { assertNoConnectionHeld, isDatabaseUnavailable, sqlState, type Database 
 import { readNow } from '../../db/clock.ts';
 import { isRemembered, rememberEvent } from '../../db/ops/event.store.ts';
 import { pauseAfter, type Backoff } from './backoff.ts';
-import { correlationHeader, letterHeaders } from './dead-letters.ts';
+import { addresseeOf, correlationHeader, letterHeaders } from './dead-letters.ts';
 import { quietly } from './durable-loop.ts';
 import type { Outage } from './outage.ts';
 import { RejectedEvent, TargetUnavailable, type AfterCommit, type Subscription } from './subscription.ts';
@@ -69,20 +69,37 @@ export interface Delivery {
 export async function deliver(deps: DeliveryDeps, delivery: Delivery): Promise<Outcome> {
   const { message, subscription } = delivery;
   const { channel, group } = subscription;
+  const work = async (): Promise<Outcome> => {
+    const read = await readAtItsTime(deps, channel, message.data);
+    if (!read.ok) {
+      const { reason, detail } = read;
+      const why = { subject: channel.subject, reason, errorCode: reason, detail };
+      return await bury(deps, { message, group }, why);
+    }
+    const outcome = await attempt(deps, delivery, read.event);
+    quietly(() => message.ack());
+    return outcome;
+  };
+  return await holdThroughOutages(deps, message, work, (error) => failed(deps, delivery, error));
+}
+
+/**
+ * Does the work of a delivery, and again after each outage that it meets: meanwhile the delivery stays in hand. When
+ * this process ends before the outage, it is given back.
+ * @param work settles the message when it succeeds. @param failed does for an error that is the message's own.
+ */
+export async function holdThroughOutages(
+  deps: Pick<DeliveryDeps, 'database' | 'target' | 'isStopping'>,
+  message: JsMsg,
+  work: () => Promise<Outcome>,
+  failed: (error: unknown) => Promise<Outcome>,
+): Promise<Outcome> {
   for (let falseAlarms = 0; ;) {
     try {
-      const read = await readAtItsTime(deps, channel, message.data);
-      if (!read.ok) {
-        const { reason, detail } = read;
-        const why = { subject: channel.subject, reason, errorCode: reason, detail };
-        return await bury(deps, { message, group }, why);
-      }
-      const outcome = await attempt(deps, delivery, read.event);
-      quietly(() => message.ack());
-      return outcome;
+      return await work();
     } catch (error) {
       const outage = outageOf(deps, error);
-      if (outage === undefined || falseAlarms === maxFalseAlarms) return await failed(deps, delivery, error);
+      if (outage === undefined || falseAlarms === maxFalseAlarms) return await failed(error);
       if (!(await outage.met())) falseAlarms += 1;
       if (!deps.isStopping()) continue;
       quietly(() => message.nak());
@@ -107,7 +124,7 @@ async function readAtItsTime(
 }
 
 /** Which outage an error tells of. An outage is no fault of the event: its delivery is held until it is over. */
-function outageOf(deps: DeliveryDeps, error: unknown): Outage | undefined {
+function outageOf(deps: Pick<DeliveryDeps, 'database' | 'target'>, error: unknown): Outage | undefined {
   if (error instanceof TargetUnavailable) return deps.target;
   return isDatabaseUnavailable(error) ? deps.database : undefined;
 }
@@ -234,12 +251,12 @@ export async function bury(
   },
 ): Promise<Outcome> {
   const { subject } = why;
-  const consumer = consumerName(group, subject);
+  const addressee = addresseeOf(group, subject);
+  const { consumer } = addressee;
   const { info } = message;
   const letter = letterHeaders(
     {
-      group,
-      consumer,
+      ...addressee,
       stream: info.stream,
       streamSeq: message.seq,
       deliveries: info.deliveryCount,

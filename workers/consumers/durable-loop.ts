@@ -43,16 +43,6 @@ export class DurableLoop {
     this.running = this.run();
   }
 
-  /** The durable was made anew: what is known of the old one is forgotten. */
-  forget(): void {
-    this.consumer = undefined;
-    this.pulling?.stop();
-  }
-
-  inHandCount(): number {
-    return this.inHand.size;
-  }
-
   /**
    * Stops pulling and lets what is in hand end.
    * @returns after at most `graceMs`; what still runs then is delivered to somebody else after its `ack_wait`.

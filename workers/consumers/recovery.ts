@@ -15,12 +15,13 @@ import {
 } from '../../activities/platform/nats.ts';
 import { readNow } from '../../db/clock.ts';
 import type { Database } from '../../db/client.ts';
-import { republishOwed, type Owing } from '../../db/ops/event.store.ts';
+import { republishOwed, type Owing, type RepublishedPage } from '../../db/ops/event.store.ts';
 import { streams as declaredStreams } from '../../contracts/streams.ts';
 import type { ConsumerMetrics } from './metrics.ts';
 import type { Durable } from './plan.ts';
 
-const republishBatch = 500;
+/** Rows of the outbox that one statement looks at. */
+const republishPage = 2000;
 
 export interface TopologyDeps {
   readonly nc: NatsConnection;
@@ -99,10 +100,13 @@ function owedBy(durables: readonly Durable[], lost: readonly string[]): Owing[] 
   );
 }
 
+/** Page by page: a row that the relay has published again meanwhile is not put back a second time. */
 async function republish(db: Database, owing: readonly Owing[]): Promise<number> {
   let total = 0;
-  for (let count = republishBatch; count === republishBatch; total += count) {
-    count = await republishOwed(db.q, owing, republishBatch);
+  for (let after: number | null = 0; after !== null;) {
+    const page: RepublishedPage = await republishOwed(db.q, owing, after, republishPage);
+    total += page.count;
+    after = page.lastId;
   }
   return total;
 }

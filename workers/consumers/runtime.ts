@@ -7,7 +7,14 @@ import type { ArrivedLetter } from '../../db/ops/dead-letter.store.ts';
 import { originalSubject, saveAbandoned } from './advisories.ts';
 import { defaultBackoff, pauseAfter, type Backoff } from './backoff.ts';
 import { readLetter } from './dead-letters.ts';
-import { bury, deliver, type Around, type DeliveryDeps, type Outcome } from './delivery.ts';
+import {
+  bury,
+  deliver,
+  holdThroughOutages,
+  type Around,
+  type DeliveryDeps,
+  type Outcome,
+} from './delivery.ts';
 import { DurableLoop, quietly } from './durable-loop.ts';
 import { ConsumerMetrics } from './metrics.ts';
 import { Outage } from './outage.ts';
@@ -150,7 +157,7 @@ export class ConsumerRuntime {
         return (message) => this.replay(deps, durable, message);
       case 'dead-letters':
         return (message) =>
-          this.desk(message, () =>
+          this.desk(deps, message, () =>
             this.deps.writeDown(
               readLetter({
                 subject: message.subject,
@@ -163,7 +170,7 @@ export class ConsumerRuntime {
           );
       case 'advisories':
         return (message) =>
-          this.desk(message, () =>
+          this.desk(deps, message, () =>
             saveAbandoned(
               { js: this.js, jsm, log: this.deps.log, durables: this.durables, buried: deps.buried },
               message.data,
@@ -207,16 +214,18 @@ export class ConsumerRuntime {
   }
 
   /** The desk's own messages have nowhere else to go: they are tried until it works. */
-  private async desk(message: JsMsg, work: () => Promise<void>): Promise<Outcome> {
-    try {
-      await work();
+  private desk(deps: DeliveryDeps, message: JsMsg, write: () => Promise<void>): Promise<Outcome> {
+    const work = async (): Promise<Outcome> => {
+      await write();
       quietly(() => message.ack());
       return 'applied';
-    } catch (error) {
-      this.deps.log.warn({ subject: message.subject, err: error }, 'the DLQ desk will try again');
-      quietly(() => message.nak(pauseAfter(message.info.deliveryCount, this.options.backoff)));
-      return 'failed';
-    }
+    };
+    const failed = (error: unknown): Promise<Outcome> => {
+      deps.log.warn({ subject: message.subject, err: error }, 'the DLQ desk will try again');
+      quietly(() => message.nak(pauseAfter(message.info.deliveryCount, deps.backoff)));
+      return Promise.resolve('failed');
+    };
+    return holdThroughOutages(deps, message, work, failed);
   }
 
   /** One restoration at a time, whoever asks; tried until it works or this ends. */

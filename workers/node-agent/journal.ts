@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { momentNow, type MonotonicMoment } from './clock.ts';
 import { unlessMissing } from './failure.ts';
@@ -23,6 +23,8 @@ type Line =
 
 interface Pending {
   readonly text: string;
+  /** Takes the line back out of memory. */
+  readonly undo: () => void;
   readonly sync: boolean;
   readonly done: (error?: Error) => void;
 }
@@ -39,7 +41,8 @@ const SPARE_LINES = 20_000;
 
 /**
  * What the agent must not forget: finished tasks (the seen-set), which of them are still to be reported, and the highest
- * fence of each allocation. One file of JSON lines, rewritten at start; a torn last line is a line that never was.
+ * fence of each allocation. One file of JSON lines, rewritten at start; a torn last line is a line that never was. A write
+ * that fails may leave a piece of a line: nothing is added behind it, the file is rewritten first.
  */
 export class Journal {
   private readonly file: string;
@@ -48,6 +51,8 @@ export class Journal {
   private readonly fences = new Map<string, number>();
   private handle: FileHandle | undefined;
   private lines = 0;
+  /** A write has failed since the file was last whole. */
+  private torn = false;
   private queue: Pending[] = [];
   private flushing: Promise<void> | undefined;
 
@@ -88,16 +93,10 @@ export class Journal {
       await this.append({ t: 'accepted', allocation_id: allocationId, fence }, false);
   }
 
-  /** Stores how a task ended; on disk when this resolves. */
+  /** Stores how a task ended; on disk when this resolves. When it rejects it did not happen: the API offers the task again. */
   async finish(task: Omit<FinishedTask, 'made'>): Promise<FinishedTask> {
     const finished = { ...task, made: momentNow() };
-    try {
-      await this.append({ t: 'finished', ...finished }, true);
-    } catch (error) {
-      // What is not on disk did not happen: the API will offer the task again.
-      this.finished.delete(task.task_id);
-      throw error;
-    }
+    await this.append({ t: 'finished', ...finished }, true);
     return finished;
   }
 
@@ -137,12 +136,29 @@ export class Journal {
     }
   }
 
+  /** Applies a line; what is returned takes it back, unless a later line has come in its place. */
+  private applyFor(line: Line): () => void {
+    if (line.t === 'accepted') {
+      const before = this.fences.get(line.allocation_id);
+      this.apply(line);
+      return () => {
+        if (this.fences.get(line.allocation_id) !== line.fence) return;
+        if (before === undefined) this.fences.delete(line.allocation_id);
+        else this.fences.set(line.allocation_id, before);
+      };
+    }
+    this.apply(line);
+    // That the API has decided stays known, whatever the disk says.
+    return line.t === 'settled' ? () => undefined : () => void this.finished.delete(line.task_id);
+  }
+
   private async append(line: Line, sync: boolean): Promise<void> {
     if (this.handle === undefined) throw new Error('the journal is closed');
-    this.apply(line);
+    const undo = this.applyFor(line);
     await new Promise<void>((resolve, reject) => {
       this.queue.push({
         text: `${JSON.stringify(line)}\n`,
+        undo,
         sync,
         done: (error) => (error === undefined ? resolve() : reject(error)),
       });
@@ -157,13 +173,19 @@ export class Journal {
       this.queue = [];
       let failed: Error | undefined;
       try {
-        if (this.lines > this.finished.size * 2 + this.fences.size + SPARE_LINES) await this.rewrite();
+        const spare = this.lines - this.finished.size * 2 - this.fences.size;
+        const whole = !this.torn && spare <= SPARE_LINES;
+        this.torn = true;
+        if (!whole) await this.rewrite();
         await this.handle?.appendFile(batch.map((entry) => entry.text).join(''));
         this.lines += batch.length;
         if (batch.some((entry) => entry.sync)) await this.handle?.datasync();
+        this.torn = false;
       } catch (error) {
         failed = error instanceof Error ? error : new Error('the journal cannot be written');
       }
+      // Before anything is rewritten: what was not acknowledged is not to be found in the file later.
+      if (failed !== undefined) for (const entry of batch.reverse()) entry.undo();
       for (const entry of batch) entry.done(failed);
     }
     this.flushing = undefined;
@@ -181,14 +203,21 @@ export class Journal {
       if (settled) lines.push({ t: 'settled', task_id: finished.task_id });
     }
     const next = await open(`${this.file}.new`, 'w', 0o600);
-    await next.writeFile(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    // An empty one holds nothing that could be lost.
-    if (lines.length > 0) await next.datasync();
-    await next.close();
-    await rename(`${this.file}.new`, this.file);
-    await this.handle?.close();
-    this.handle = await open(this.file, 'a', 0o600);
+    try {
+      await next.writeFile(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+      // An empty one holds nothing that could be lost.
+      if (lines.length > 0) await next.datasync();
+      await rename(`${this.file}.new`, this.file);
+    } catch (error) {
+      await next.close();
+      // On a full file system the space it holds may be what is missing.
+      await rm(`${this.file}.new`, { force: true });
+      throw error;
+    }
+    const before = this.handle;
+    this.handle = next;
     this.lines = lines.length;
+    await before?.close();
   }
 }
 

@@ -5,18 +5,12 @@
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { updateIdOf } from '../../api/engine.ts';
-import { cancelReplay, startReplayIfMissing } from '../../api/ops/dlq-replay.commands.ts';
+import { cancelReplay, refuseCancel, startReplayIfMissing } from '../../api/ops/dlq-replay.commands.ts';
 import { asId, type DlqReplayId } from '../../contracts/ids.ts';
 import type { DlqReplayInput } from '../../contracts/ops/dlq-replay.messages.ts';
 import type { Database } from '../../db/client.ts';
-import {
-  cancelOf,
-  decideDlqOperation,
-  findDlqReplay,
-  runningDlqReplays,
-} from '../../db/ops/dlq-replay.store.ts';
+import { cancelOf, findDlqReplay, runningDlqReplays } from '../../db/ops/dlq-replay.store.ts';
 import { staleOpenOperations } from '../../db/ops/operation.store.ts';
-import { cancelRefusal } from '../../contracts/ops/dlq-replay.guards.ts';
 
 /** Replays run one by one, by hand: more than one page of them would be a wonder. */
 const pageSize = 500;
@@ -70,13 +64,9 @@ async function start(
 async function deliverCancels({ db, client }: MissingReplaysDeps, ageSeconds: number): Promise<void> {
   for (const operation of await staleOpenOperations(db.q, 'dlq_replay.cancel', ageSeconds, pageSize)) {
     const replayId = asId<DlqReplayId>(operation.entityId);
-    const row = await findDlqReplay(db.q, replayId);
-    const code = row === undefined ? 'dlq_replay_not_found' : cancelRefusal(row.state);
-    if (code !== undefined) {
-      await decideDlqOperation(db.q, operation.id, { kind: 'refused', code }, null);
-      continue;
-    }
+    const order = cancelOf(operation.request);
+    if (await refuseCancel(db, replayId, order)) continue;
     const updateId = updateIdOf(operation.caller, operation.route, operation.key);
-    await cancelReplay(client, replayId, cancelOf(operation.request), updateId);
+    await cancelReplay(client, replayId, order, updateId);
   }
 }

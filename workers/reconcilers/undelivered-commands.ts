@@ -1,10 +1,8 @@
 import type { Client } from '@temporalio/client';
-import { command } from '../../api/allocations/allocation.commands.ts';
+import { command, refuseClosed } from '../../api/allocations/allocation.commands.ts';
 import { updateIdOf } from '../../api/engine.ts';
-import { releaseRefusal } from '../../contracts/allocations/allocation.guards.ts';
 import { asId } from '../../contracts/ids.ts';
 import type { Database } from '../../db/client.ts';
-import { decideOperation } from '../../db/ops/operation.store.ts';
 import { undeliveredCommands } from '../../db/ops/undelivered.views.ts';
 
 /** A command younger than this is on its normal way. */
@@ -25,10 +23,8 @@ export async function deliverCommands(
     const updateId = updateIdOf(one.caller, one.route, one.key);
     const result = await command(client, asId(one.allocationId), one.command, updateId);
     if (result.kind === 'decided') decided += 1;
-    const code = releaseRefusal(one.state, one.command.command);
-    if (result.kind !== 'closed' || !one.undecided || code === undefined) continue;
-    await decideOperation(db.q, asId(one.operationId), { kind: 'refused', code });
-    decided += 1;
+    if (result.kind !== 'closed' || !one.undecided) continue;
+    if ((await refuseClosed(db, one.command, one.allocationId)) !== undefined) decided += 1;
   }
   return decided;
 }

@@ -6,6 +6,8 @@ import { PublishError, type EventSink, type PeerChannel, type PeerNotice } from 
 import { readStream } from './read-stream.ts';
 
 const publishTimeoutMs = 2000;
+/** How long a stream may take for an answer before it counts as one that cannot be read. */
+const searchTimeoutMs = 2000;
 const messageIdHeader = 'Nats-Msg-Id';
 const noMatchingStream = '404';
 
@@ -96,30 +98,53 @@ export class JetStreamSink implements EventSink {
     subjects: readonly string[],
     sinceMs: number,
     handle: (eventIds: readonly string[]) => Promise<void>,
-  ): Promise<void> {
-    this.jsm ??= await this.nc.jetstreamManager();
+  ): Promise<readonly string[]> {
+    const unread: string[] = [];
     const byStream = new Map<string, string[]>();
-    for (const subject of subjects) {
-      const stream = await this.streamOf(this.jsm, subject);
-      if (stream !== undefined) byStream.set(stream, [...(byStream.get(stream) ?? []), subject]);
-    }
-    for (const [stream, filter] of byStream) {
-      for await (const batch of readStream(this.nc, {
-        stream,
-        subjects: filter,
-        sinceMs,
-        headersOnly: true,
-      })) {
-        await handle(
-          batch.map((message) => message.headers?.get(messageIdHeader) ?? '').filter((id) => id !== ''),
-        );
+    const located = subjects.map(async (subject) => {
+      try {
+        const stream = await this.streamOf(subject);
+        if (stream !== undefined) byStream.set(stream, [...(byStream.get(stream) ?? []), subject]);
+      } catch {
+        unread.push(subject);
       }
+    });
+    await Promise.all(located);
+    const reads = [...byStream].map(async ([stream, filter]) => {
+      if (!(await this.readIds(stream, filter, sinceMs, handle))) unread.push(...filter);
+    });
+    // All have ended before the first failure is told: nothing is handed over afterwards.
+    const failed = (await Promise.allSettled(reads)).find((read) => read.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return unread;
+  }
+
+  /** @returns whether the stream could be read to its end; throws what `handle` throws. */
+  private async readIds(
+    stream: string,
+    subjects: readonly string[],
+    sinceMs: number,
+    handle: (eventIds: readonly string[]) => Promise<void>,
+  ): Promise<boolean> {
+    const options = { stream, subjects, sinceMs, headersOnly: true, timeoutMs: searchTimeoutMs };
+    const batches = readStream(this.nc, options);
+    try {
+      for (;;) {
+        const next = await batches.next().catch(() => undefined);
+        if (next === undefined) return false;
+        if (next.done === true) return true;
+        const ids = next.value.map((message) => message.headers?.get(messageIdHeader) ?? '');
+        await handle(ids.filter((id) => id !== ''));
+      }
+    } finally {
+      await batches.return(undefined);
     }
   }
 
-  private async streamOf(jsm: JetStreamManager, subject: string): Promise<string | undefined> {
+  private async streamOf(subject: string): Promise<string | undefined> {
+    this.jsm ??= await this.nc.jetstreamManager({ timeout: searchTimeoutMs });
     try {
-      return await jsm.streams.find(subject);
+      return await this.jsm.streams.find(subject);
     } catch (error) {
       if (error instanceof NatsError && error.code === noMatchingStream) return undefined;
       if (error instanceof Error && error.message === 'no stream matches subject') return undefined;

@@ -30,12 +30,15 @@ export interface EventSink {
    * @throws PublishError
    */
   publish(row: OutboxRow): Promise<{ duplicate: boolean }>;
-  /** Hands over, in chunks, the ids of all events stored on the subjects within the last `sinceMs`. */
+  /**
+   * Hands over, in chunks, the ids of all events stored on the subjects within the last `sinceMs`.
+   * @returns the subjects whose stream could not be read to its end; throws only what `handle` throws.
+   */
   storedSince(
     subjects: readonly string[],
     sinceMs: number,
     handle: (eventIds: readonly string[]) => Promise<void>,
-  ): Promise<void>;
+  ): Promise<readonly string[]>;
 }
 
 /** What relays tell each other. Only the fairness of sharing rests on it, never order or ownership. */

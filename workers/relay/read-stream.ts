@@ -8,6 +8,8 @@ export interface ReadOptions {
   readonly headersOnly?: boolean;
   /** Goes on after the stream's end of now, until this instant of the monotonic clock. */
   readonly followUntil?: number;
+  /** Longest wait for an answer of JetStream's API; 5 s by default. */
+  readonly timeoutMs?: number;
 }
 
 const chunk = 500;
@@ -25,7 +27,8 @@ export async function* readStream(
   nc: NatsConnection,
   options: ReadOptions,
 ): AsyncGenerator<readonly JsMsg[]> {
-  const jsm = await nc.jetstreamManager();
+  const api = options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs };
+  const jsm = await nc.jetstreamManager(api);
   const { name, num_pending } = await jsm.consumers.add(options.stream, {
     ack_policy: AckPolicy.None,
     deliver_policy: options.sinceMs === undefined ? DeliverPolicy.All : DeliverPolicy.StartTime,
@@ -38,7 +41,7 @@ export async function* readStream(
     num_replicas: 1,
     inactive_threshold: nanos(consumerLifeMs),
   });
-  const consumer = await nc.jetstream().consumers.get(options.stream, name);
+  const consumer = await nc.jetstream(api).consumers.get(options.stream, name);
   try {
     for (let pending = num_pending; ;) {
       const leftMs = (options.followUntil ?? 0) - performance.now();

@@ -86,7 +86,9 @@ function alertOf(recorded: Recorded, window: AlertWindow | undefined): OperatorA
 function alertId({ letter, id, arrival }: Recorded, window: AlertWindow | undefined): string {
   if (window === undefined)
     return uuid5('dead-letter-arrival', id, String(letter.dlqSeq), letter.lastAt.toISOString());
-  return uuid5('dead-letter-alert', letter.consumer, letter.reason, arrival, window.startedAt.toISOString());
+  // With its end: another length by policy makes another window, also where both begin at once.
+  const span = [window.startedAt.toISOString(), window.endsAt.toISOString()] as const;
+  return uuid5('dead-letter-alert', letter.consumer, letter.reason, arrival, ...span);
 }
 
 /** What the alert stands for beside its own letter, and where the others are listed. */

@@ -1,4 +1,5 @@
 /** What a node can do, whether it is real or simulated. Task kinds are written against this and nothing else. */
+import type { FileHandle } from 'node:fs/promises';
 
 export interface PosixUser {
   readonly username: string;
@@ -88,8 +89,8 @@ export interface NodeRuntime {
   readonly mode: 'simulated' | 'real';
   /** Where a path of the node is found on this machine. */
   hostPath(nodePath: string): string;
-  /** Gives a file or folder to a tenant; a link is not followed. */
-  giveTo(nodePath: string, uid: number, gid: number): Promise<void>;
+  /** Gives an open file or folder to a tenant: a path could lead elsewhere by the time it is used. */
+  giveTo(handle: FileHandle, uid: number, gid: number): Promise<void>;
   readonly identities: Identities;
   readonly processes: Processes;
   readonly gpus: Gpus;

@@ -5,6 +5,7 @@ import { permanent, transient, unlessMissing } from '../failure.ts';
 import { homeOf, isWithin } from '../runtime/areas.ts';
 import type { NodeRuntime } from '../runtime/runtime.ts';
 import { removeTree } from '../runtime/trees.ts';
+import { removeKeys } from './home.ts';
 import type { ParamsOf, ResultOf, TaskContext, TaskHandler } from './task.ts';
 
 type Params = ParamsOf<'node.allocation_cleanup'>;
@@ -24,6 +25,7 @@ export const allocationCleanup: TaskHandler<'node.allocation_cleanup'> = async (
   const { allocation_id, username, uid } = params;
   await checkIdentity(runtime, params);
   const record = (await records.read(allocation_id)) ?? { allocation_id, username, uid, gpu_slots: [] };
+  // First of all: from here on nobody comes in any more.
   await removeKeys(runtime, username);
   await runtime.identities.lockUser(username);
   const ended = await endProcesses(runtime, uid, signal);
@@ -47,15 +49,6 @@ async function checkIdentity(runtime: NodeRuntime, params: Params): Promise<void
   const strange = users.some((user) => (user.username === params.username) !== (user.uid === params.uid));
   if (strange)
     throw permanent('posix_identity_conflict', 'the name or the number belongs to another user of the node');
-}
-
-/** First of all: from here on nobody comes in any more. */
-async function removeKeys(runtime: NodeRuntime, username: string): Promise<void> {
-  const directory = `${homeOf(username)}/.ssh`;
-  const found = await unlessMissing(lstat(runtime.hostPath(directory)), undefined);
-  if (found?.isDirectory() === true) {
-    await rm(runtime.hostPath(`${directory}/authorized_keys`), { recursive: true, force: true });
-  }
 }
 
 /**

@@ -1,8 +1,8 @@
-import { chmod, lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { permanent, unlessMissing } from '../failure.ts';
+import { permanent } from '../failure.ts';
 import { homeOf } from '../runtime/areas.ts';
 import type { Gpu, NodeRuntime } from '../runtime/runtime.ts';
 import { removeTree } from '../runtime/trees.ts';
+import { writeHome } from './home.ts';
 import type { ParamsOf, ResultOf, TaskContext, TaskHandler } from './task.ts';
 
 type Params = ParamsOf<'node.allocation_prepare'>;
@@ -29,7 +29,7 @@ export const allocationPrepare: TaskHandler<'node.allocation_prepare'> = async (
     signal.throwIfAborted();
     if (!present.user) await runtime.identities.addUser({ username, uid, gid, home: homeOf(username) });
     signal.throwIfAborted();
-    await writeHome(runtime, params);
+    await writeHome(runtime, { username, uid, gid }, params.authorized_keys);
     await runtime.gpus.assign(gpus, allocation_id);
     signal.throwIfAborted();
   } catch (error) {
@@ -75,42 +75,6 @@ async function checkIdentity(
   if (conflict)
     throw permanent('posix_identity_conflict', 'the name or the number of the user is taken on the node');
   return { user: user !== undefined, group: group !== undefined };
-}
-
-async function writeHome(runtime: NodeRuntime, params: Params): Promise<void> {
-  const home = homeOf(params.username);
-  for (const directory of [home, `${home}/.ssh`]) {
-    const host = runtime.hostPath(directory);
-    const found = await unlessMissing(lstat(host), undefined);
-    // A tenant that is in already may have put a link here, and this process may write anywhere.
-    if (found !== undefined && !found.isDirectory()) await rm(host, { force: true });
-    if (found?.isDirectory() !== true) await mkdir(host, { mode: 0o700 });
-    if (found === undefined || (found.mode & 0o777) !== 0o700) await chmod(host, 0o700);
-    if (found?.uid !== params.uid || found.gid !== params.gid) {
-      await runtime.giveTo(directory, params.uid, params.gid);
-    }
-  }
-  await writeKeys(runtime, `${home}/.ssh/authorized_keys`, params);
-}
-
-async function writeKeys(runtime: NodeRuntime, nodePath: string, params: Params): Promise<void> {
-  const file = runtime.hostPath(nodePath);
-  const text = params.authorized_keys.map((key) => `${key}\n`).join('');
-  const found = await unlessMissing(lstat(file), undefined);
-  const whole = found?.isFile() === true && found.uid === params.uid && (found.mode & 0o777) === 0o600;
-  if (whole && (await unlessMissing(readFile(file, 'utf8'), undefined)) === text) return;
-  const next = `${nodePath}.new`;
-  await rm(runtime.hostPath(next), { recursive: true, force: true });
-  const handle = await open(runtime.hostPath(next), 'wx', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.chmod(0o600);
-  } finally {
-    await handle.close();
-  }
-  await runtime.giveTo(next, params.uid, params.gid);
-  if (found?.isDirectory() === true) await rm(file, { recursive: true });
-  await rename(runtime.hostPath(next), file);
 }
 
 /** Takes back a user that nobody has used yet. */

@@ -1,13 +1,8 @@
-import { lchown } from 'node:fs/promises';
 import type { NodeRuntime } from '../runtime.ts';
+import { createRealBlockDevices } from './block-devices.ts';
 import { createRealGpus } from './gpus.ts';
 import { createRealIdentities } from './identities.ts';
-import {
-  createRealBlockDevices,
-  createRealContainers,
-  createRealMounts,
-  createRealProcesses,
-} from './system.ts';
+import { createRealContainers, createRealMounts, createRealProcesses } from './system.ts';
 
 /** The machine that the process runs on. Needs root. */
 export function openRealNode(options: {
@@ -19,7 +14,7 @@ export function openRealNode(options: {
   return {
     mode: 'real',
     hostPath: (nodePath) => nodePath,
-    giveTo: lchown,
+    giveTo: (handle, uid, gid) => handle.chown(uid, gid),
     identities: createRealIdentities(),
     processes: createRealProcesses(),
     gpus: createRealGpus(options.gpuCount),

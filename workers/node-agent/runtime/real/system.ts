@@ -1,8 +1,6 @@
-import { open, readdir, readFile, stat, access } from 'node:fs/promises';
-import path from 'node:path';
-import { permanent, systemCode, transient, unlessMissing } from '../../failure.ts';
-import { readZeros } from '../block-device.ts';
-import type { BlockDevices, Containers, Mounts, Processes } from '../runtime.ts';
+import { access, readdir, readFile } from 'node:fs/promises';
+import { systemCode, transient, unlessMissing } from '../../failure.ts';
+import type { Containers, Mounts, Processes } from '../runtime.ts';
 import { mustRun, run } from './exec.ts';
 
 const TERM_GRACE_MS = 5000;
@@ -67,7 +65,7 @@ export function createRealContainers(): Containers {
 }
 
 /** The kernel writes spaces and the like as `\040`. */
-const unescapeMount = (text: string): string =>
+export const unescapeMount = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 
 const mountLines = async (): Promise<string[][]> =>
@@ -82,42 +80,4 @@ export function createRealMounts(): Mounts {
       if (code !== 0) throw transient('mount_busy', 'a file system in the way could not be unmounted');
     },
   };
-}
-
-/** Only devices that the node's owner has listed; everything else is refused. */
-export function createRealBlockDevices(wipeable: readonly string[]): BlockDevices {
-  const check = async (device: string): Promise<void> => {
-    if (!wipeable.includes(device)) throw permanent('device_refused', 'the device is not listed as wipeable');
-    const found = await unlessMissing(stat(device), undefined);
-    if (found === undefined) throw permanent('device_missing', 'the node has no such device');
-    if (!found.isBlockDevice()) throw permanent('device_refused', 'the path is not that of a block device');
-  };
-  const size = async (device: string): Promise<number> =>
-    Number(await mustRun('blockdev', ['--getsize64', device]));
-  return {
-    wipeable: () => Promise.resolve(wipeable),
-    async wipe(device, signal) {
-      await check(device);
-      if (await isInUse(device))
-        throw transient('device_busy', 'the device or a part of it is mounted or held');
-      signal.throwIfAborted();
-      await mustRun('blkdiscard', ['--zeroout', '--force', device]);
-    },
-    async isZero(device, signal) {
-      await check(device);
-      const handle = await open(device, 'r');
-      try {
-        return await readZeros(handle, await size(device), signal);
-      } finally {
-        await handle.close();
-      }
-    },
-  };
-}
-
-/** Mounted, or claimed by a device on top of it (LVM, RAID). */
-async function isInUse(device: string): Promise<boolean> {
-  const mounted = (await mountLines()).some(([source]) => source?.startsWith(device) === true);
-  const holders = await unlessMissing(readdir(`/sys/class/block/${path.basename(device)}/holders`), []);
-  return mounted || holders.length > 0;
 }

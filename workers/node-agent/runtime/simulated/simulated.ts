@@ -1,4 +1,4 @@
-import { lchownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { systemCode } from '../../failure.ts';
 import type { NodeRuntime } from '../runtime.ts';
@@ -38,9 +38,8 @@ export function openSimulatedNode(options: { root: string; gpuCount: number }): 
     mode: 'simulated',
     hostPath: (nodePath) => path.join(root, nodePath),
     // Only root may give files away; as anybody else the simulated tenant's files are the agent's own.
-    giveTo: (nodePath, uid, gid) => {
-      if (isRoot) lchownSync(path.join(root, nodePath), uid, gid);
-      return Promise.resolve();
+    giveTo: async (handle, uid, gid) => {
+      if (isRoot) await handle.chown(uid, gid);
     },
     identities: createSimulatedIdentities(root),
     processes: createSimulatedProcesses(root),
