@@ -122,6 +122,8 @@ const releaseFails = (meanwhile: (id: string) => Promise<void>, fault?: FaultKin
   const { key, rule } = beforeCreation(lab, order);
   const id = await createSurely(lab, sku, key);
   await lab.untilState(id, 'active');
+  // A wish that is quicker than the run would be taken by the old one, which then continues only once.
+  await hasContinued(id, 1);
   nodeOfSku(lab, sku).faults([{ kind: 'node.allocation_cleanup', behaviour: 'fail_permanent' }]);
   await releaseSurely(lab, id);
   await lab.untilState(id, 'release_failed');
