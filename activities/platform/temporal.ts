@@ -43,17 +43,20 @@ export function openTemporal(options: TemporalAddress): Client {
   });
 }
 
+const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+
 /** The SDK's rules of retrying, with an end. */
 class Retries {
   readonly #defaults = defaultGrpcRetryOptions();
   #closing = false;
+  /** When no retry is due any more, as `monotonicMs` tells. */
   #quietAt = 0;
 
   readonly options: Parameters<typeof makeGrpcRetryInterceptor>[0] = {
     retryableDecider: (attempt, status) => !this.#closing && this.#defaults.retryableDecider(attempt, status),
     delayFunction: (attempt, status) => {
       const delayMs = Math.min(maxRetryDelayMs, this.#defaults.delayFunction(attempt, status));
-      this.#quietAt = Math.max(this.#quietAt, performance.now() + delayMs);
+      this.#quietAt = Math.max(this.#quietAt, monotonicMs() + delayMs);
       return delayMs;
     },
   };
@@ -63,7 +66,7 @@ class Retries {
     this.#closing = true;
     // By the clock and not by one timer: a timer counts from when the loop last looked, which may be long ago, and so
     // would be due before the retry's own.
-    while (performance.now() < this.#quietAt) await delay(Math.ceil(this.#quietAt - performance.now()));
+    for (let leftMs; (leftMs = this.#quietAt - monotonicMs()) > 0;) await delay(Math.ceil(leftMs));
     // All timers that are due have run when an immediate has followed a turn of the loop.
     await turn();
     await turn();
