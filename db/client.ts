@@ -50,20 +50,28 @@ function prepareStatements(client: pg.PoolClient): void {
   Object.assign(client, { query: named });
 }
 
-/** Opens a pool. `max` is the number of connections; statements are bounded by `statementTimeoutMs`. */
+/** Longer than the server's own limit, so that only a server that does not answer at all is met by it. */
+const silenceMs = 3000;
+
+/**
+ * Opens a pool. `max` is the number of connections; a statement is ended by the server after `statementTimeoutMs`, and
+ * one of whose end nothing is heard (a network that swallows packets) fails here a little later.
+ */
 export function openDatabase(options: {
   url: string;
   applicationName: string;
   max?: number;
   statementTimeoutMs?: number;
 }): Database {
+  const statementTimeoutMs = options.statementTimeoutMs ?? 10_000;
   const pool = new pg.Pool({
     connectionString: options.url,
     application_name: options.applicationName,
     max: options.max ?? 10,
     connectionTimeoutMillis: 3000,
     idleTimeoutMillis: 30_000,
-    statement_timeout: options.statementTimeoutMs ?? 10_000,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + silenceMs,
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
   });
@@ -108,6 +116,7 @@ export async function runOnDriver<R extends pg.QueryResultRow>(
 /** A transaction on a connection that is given back whatever happens, also when `begin` itself fails. */
 async function onConnection<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  let silent = false;
   try {
     let session = sessions.get(client);
     if (session === undefined) sessions.set(client, (session = drizzle(client, { schema })));
@@ -115,9 +124,21 @@ async function onConnection<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Pro
       drivers.set(tx, client);
       return work(tx);
     });
+  } catch (error) {
+    silent = isSilence(error);
+    throw error;
   } finally {
-    client.release(); // the pool drops one that is not queryable any more
+    // The pool drops one that is not queryable any more by itself, but not one that still waits for an answer.
+    client.release(silent);
   }
+}
+
+/** The driver has given up waiting for an answer. */
+function isSilence(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at.message === 'Query read timeout') return true;
+  }
+  return false;
 }
 
 /** SQLSTATE or Node's error code of a failed query, looking through the driver's wrappers. */
@@ -136,6 +157,7 @@ const unavailable =
 export function isDatabaseUnavailable(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return unavailable.test(state);
+  if (isSilence(error)) return true;
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     if (
       /Connection terminated|timeout exceeded when trying to connect|Client was closed|is not queryable/.test(

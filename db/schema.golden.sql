@@ -413,6 +413,7 @@ CREATE INDEX notifications_created_at ON public.notifications USING btree (creat
 CREATE INDEX operations_open ON public.operations USING btree (entity_id) WHERE (state = 'open'::operation_state);
 CREATE INDEX outbox_published_at ON public.outbox USING btree (published_at) WHERE (published_at IS NOT NULL);
 CREATE INDEX outbox_unpublished ON public.outbox USING btree (partition, id) WHERE (published_at IS NULL);
+CREATE INDEX outbox_waiting ON public.outbox USING btree (aggregate_id, aggregate_seq, "position") WHERE (published_at IS NULL);
 CREATE INDEX placements_allocation_id ON public.placements USING btree (allocation_id);
 CREATE INDEX project_members_user_id ON public.project_members USING btree (user_id);
 CREATE INDEX users_org_id ON public.users USING btree (org_id);

@@ -27,6 +27,8 @@ export interface DeadLetterArrival {
   readonly error_code: string | null;
   readonly detail: string | null;
   readonly deliveries: number;
+  /** When the message was stored where its consumer read it; older entries do not have it. */
+  readonly stored_at?: string;
 }
 
 /** A message that a consumer gave up on; one row however often it comes back. */

@@ -32,12 +32,6 @@ export interface ArrivedLetter {
   readonly dlqSeq: number;
 }
 
-/** An entry of the history as it is written. */
-interface WrittenArrival extends DeadLetterArrival {
-  /** When the message was stored where its consumer read it; older entries do not have it. */
-  readonly stored_at?: string;
-}
-
 /** `first`: a new letter. `again`: it failed once more and is open again. `known`: this arrival is written down. */
 export type LetterArrival = 'first' | 'again' | 'known';
 
@@ -50,7 +44,7 @@ export async function recordDeadLetter(
   letter: ArrivedLetter,
 ): Promise<{ readonly id: string; readonly arrival: LetterArrival }> {
   const id = uuid5('dead-letter', letter.consumer, letter.messageKey);
-  const arrival: WrittenArrival = {
+  const arrival: DeadLetterArrival = {
     dlq_seq: letter.dlqSeq,
     arrived_at: letter.lastAt.toISOString(),
     reason: letter.reason,
@@ -115,7 +109,7 @@ const sameInstantMs = 1;
  */
 function isNewestDelivery(row: DeadLetterRow, letter: ArrivedLetter): boolean {
   if (row.stream !== letter.stream || row.streamSeq !== letter.streamSeq) return false;
-  const newest: WrittenArrival | undefined = row.history.at(-1);
+  const newest = row.history.at(-1);
   if (newest?.stored_at === undefined) return letter.firstAt <= row.lastAt;
   return Math.abs(Date.parse(newest.stored_at) - letter.firstAt.getTime()) <= sameInstantMs;
 }

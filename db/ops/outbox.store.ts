@@ -82,6 +82,14 @@ export async function releasePartitions(q: Queryable, leases: readonly Partition
 /** Most rows of one aggregate in one batch: a long one does not fill the batch alone. */
 export const perAggregateMax = 50;
 
+/** The columns of an `OutboxRow`. */
+const rowColumns = `o.id::float8 as id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId",
+  o.aggregate_seq as "aggregateSeq", o.position, o.partition, o.body, o.traceparent`;
+
+// How many rows wait swings between none and all that an outage has gathered, so statistics are wrong when it matters:
+// the plan must not hang on them. A range and an order by both columns say what one partition would not: only the index
+// of what waits has this order. With `=` the primary key's would do as well, which has all that was ever published in
+// front, or everything that waits would be collected first.
 const unpublishedStatement = statement<
   { partition: number; limit: number; except: readonly string[] },
   OutboxRow
@@ -90,13 +98,12 @@ const unpublishedStatement = statement<
   `with heads as (
     select aggregate_id, min(id) as first_id from (
       select aggregate_id, id from outbox
-      where partition = :partition::int and published_at is null and aggregate_id <> all(:except::uuid[])
-      order by id limit :limit::int
+      where partition between :partition::int and :partition::int and published_at is null
+        and aggregate_id <> all(:except::uuid[])
+      order by partition, id limit :limit::int
     ) oldest group by aggregate_id
   )
-  select o.id::float8 as id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId",
-    o.aggregate_seq as "aggregateSeq", o.position, o.partition, o.body, o.traceparent
-  from heads cross join lateral (
+  select ${rowColumns} from heads cross join lateral (
     select * from outbox where outbox.aggregate_id = heads.aggregate_id and published_at is null
     order by aggregate_seq, position limit ${perAggregateMax}
   ) o
@@ -224,9 +231,7 @@ export async function deletePublished(q: Queryable, olderThanMs: number, limit: 
 
 const unpublishedOfStatement = statement<{ aggregates: readonly string[] }, OutboxRow>(
   'outbox-unpublished-of',
-  `select o.id::float8 as id, o.event_id as "eventId", o.subject, o.aggregate_id as "aggregateId",
-    o.aggregate_seq as "aggregateSeq", o.position, o.partition, o.body, o.traceparent
-  from unnest(:aggregates::uuid[]) as wanted(aggregate_id) cross join lateral (
+  `select ${rowColumns} from unnest(:aggregates::uuid[]) as wanted(aggregate_id) cross join lateral (
     select * from outbox where outbox.aggregate_id = wanted.aggregate_id and published_at is null
     order by aggregate_seq, position limit ${perAggregateMax}
   ) o

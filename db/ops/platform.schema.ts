@@ -116,6 +116,10 @@ export const outbox = pgTable(
     index('outbox_unpublished')
       .on(t.partition, t.id)
       .where(sql`published_at is null`),
+    // Of an aggregate that lives for long most rows are published: the waiting ones are found without them.
+    index('outbox_waiting')
+      .on(t.aggregateId, t.aggregateSeq, t.position)
+      .where(sql`published_at is null`),
     index('outbox_published_at')
       .on(t.publishedAt)
       .where(sql`published_at is not null`),

@@ -55,6 +55,20 @@ async function openRelease(id: string, kind: ReleaseCommand['command'] = 'releas
   return command;
 }
 
+/** The transition with which the run of an active allocation takes a release. */
+const releaseOrder = (id: string, command: ReleaseCommand): TransitionOrder => ({
+  allocationId: asId(id),
+  version: 3,
+  from: 'active',
+  event: 'release_requested',
+  to: 'releasing',
+  underWay: null,
+  correlationId: command.correlationId,
+  reason: null,
+  command,
+  provenClean: false,
+});
+
 describe('the sweep of undelivered commands', () => {
   it('delivers a release whose API process died before it could', async () => {
     const id = await activeAllocation('never-sent');
@@ -70,18 +84,7 @@ describe('the sweep of undelivered commands', () => {
     const id = await activeAllocation('lost-task');
     const command = await openRelease(id);
     const parts = { db: lab.db, redis: lab.redis, policies: createPolicyReader(lab.db.q) };
-    const order: TransitionOrder = {
-      allocationId: asId(id),
-      version: 3,
-      from: 'active',
-      event: 'release_requested',
-      to: 'releasing',
-      underWay: null,
-      correlationId: command.correlationId,
-      reason: null,
-      command,
-      provenClean: false,
-    };
+    const order = releaseOrder(id, command);
     // The transition of a local activity whose workflow task was lost with the engine.
     expect(await provisioningActivities(parts).transitionAllocation(order)).toMatchObject({ kind: 'done' });
     expect(await findOperation(lab.db.q, command.operationId)).toMatchObject({ state: 'accepted' });
@@ -131,18 +134,7 @@ describe('the sweep of undelivered commands', () => {
     const parts = { db: lab.db, redis: lab.redis, policies: createPolicyReader(lab.db.q) };
     const { transitionAllocation } = provisioningActivities(parts);
     const first = await openRelease(id);
-    const order: TransitionOrder = {
-      allocationId: asId(id),
-      version: 3,
-      from: 'active',
-      event: 'release_requested',
-      to: 'releasing',
-      underWay: null,
-      correlationId: first.correlationId,
-      reason: null,
-      command: first,
-      provenClean: false,
-    };
+    const order = releaseOrder(id, first);
     const failed = { version: 4, from: 'releasing', event: 'release_failed', to: 'release_failed' } as const;
     expect(await transitionAllocation(order)).toMatchObject({ kind: 'done' });
     const { operationId } = await openRelease(id);

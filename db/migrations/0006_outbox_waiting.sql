@@ -1,0 +1,1 @@
+CREATE INDEX "outbox_waiting" ON "outbox" USING btree ("aggregate_id","aggregate_seq","position") WHERE published_at is null;
