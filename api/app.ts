@@ -7,7 +7,11 @@ import { serve, servePlain, type Pipeline } from './middleware/pipeline.ts';
 import { traceRequests } from './middleware/trace.ts';
 import type { Route } from './route.ts';
 
-const publicBodyLimitBytes = 64 * 1024;
+/**
+ * Room for the longest text of the contract (16,384 characters) in the widest spelling of JSON (12 bytes each): a text that
+ * is a little too long is told by its field.
+ */
+const publicBodyLimitBytes = 256 * 1024;
 const internalBodyLimitBytes = 1024 * 1024;
 
 /** One listener: an Express application and what a drain must end. */

@@ -57,7 +57,8 @@ const discard = (deps: ApiDeps, request: RequestContext<typeof adminDiscardDeadL
     const id = params.dead_letter_id;
     const letter = await lockDeadLetter(tx, id);
     if (letter === undefined) throw new CodedError('dead_letter_not_found');
-    const code = discardRefusal(letter);
+    const { resolved } = (await surely(tx, id)).view;
+    const code = discardRefusal({ state: letter.state, resolved });
     if (code !== undefined) throw new CodedError(code);
     await discardDeadLetter(tx, id, body.reason);
     await writeAudit(tx, {

@@ -2667,7 +2667,7 @@ export interface operations {
     };
   };
   /**
-   * It stays readable and is never replayed. Should the message arrive once more, it is open again.
+   * One that is open, or was replayed and has shown no effect. It stays readable and is never replayed. Should the message arrive once more, it is open again.
    *
    * Caller: An admin.
    */

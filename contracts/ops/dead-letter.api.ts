@@ -131,9 +131,10 @@ export const adminDiscardDeadLetter = endpoint({
   id: 'adminDiscardDeadLetter',
   method: 'post',
   path: '/api/v1/admin/dead-letters/{dead_letter_id}/discard',
-  summary: 'Close an open dead letter without its effect',
+  summary: 'Close a dead letter without its effect',
   description:
-    'It stays readable and is never replayed. Should the message arrive once more, it is open again.',
+    'One that is open, or was replayed and has shown no effect. It stays readable and is never replayed. Should the ' +
+    'message arrive once more, it is open again.',
   idempotent: true,
   audit: 'dead_letter.discard',
   params: uuidParam('dead_letter_id'),

@@ -16,14 +16,18 @@ export interface LetterStanding {
  */
 export function replayRefusal(letter: LetterStanding): ErrorCode | undefined {
   if (letter.consumerGroup === strangersGroup) return 'dead_letter_not_replayable';
-  return letter.state === 'open' || (letter.state === 'replayed' && !letter.resolved)
-    ? undefined
-    : 'dead_letter_not_open';
+  return discardRefusal(letter);
 }
 
-/** Why a letter cannot be discarded; undefined when it can. One that is under way comes back open or has its effect. */
-export const discardRefusal = ({ state }: Pick<LetterStanding, 'state'>): ErrorCode | undefined =>
-  state === 'open' ? undefined : 'dead_letter_not_open';
+/**
+ * Why a letter cannot be discarded; undefined when it can. One that was replayed and has shown no effect may be: nobody
+ * would ever close one whose message names no event. When its replay fails after all, it is open again.
+ */
+export const discardRefusal = ({
+  state,
+  resolved,
+}: Pick<LetterStanding, 'state' | 'resolved'>): ErrorCode | undefined =>
+  state === 'open' || (state === 'replayed' && !resolved) ? undefined : 'dead_letter_not_open';
 
 /** Why a replay cannot be cancelled; undefined when it can. Called by the API and by the workflow's last word. */
 export const cancelRefusal = (state: DlqReplayState): ErrorCode | undefined =>

@@ -193,3 +193,54 @@ export async function republishOwed(
   });
   return page ?? { count: 0, lastId: null };
 }
+
+/** An event that a consumer has neither the effect nor a dead letter of. */
+export interface OwedEvent {
+  readonly consumer: string;
+  readonly eventId: string;
+  readonly subject: string;
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly traceparent: string | null;
+}
+
+const owedStatement = statement<
+  { consumers: readonly string[]; subjects: readonly string[]; after: number; limit: number },
+  { readonly owed: OwedEvent[]; readonly lastId: number | null }
+>(
+  'outbox-owed',
+  `with owing as (
+    select * from unnest(:consumers::text[], :subjects::text[]) as o(consumer, subject)
+  ), page as (
+    select id, event_id, subject, body, traceparent from outbox
+    where id > :after::bigint and published_at is not null
+    order by id limit :limit::int
+  ), owed as (
+    select p.*, w.consumer from page p join owing w on w.subject = p.subject
+    where not exists (select 1 from consumed_events c where c.consumer = w.consumer and c.event_id = p.event_id)
+      and not exists (
+        select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = p.event_id::text)
+  )
+  select (select max(id) from page)::float8 as "lastId", coalesce((
+    select jsonb_agg(jsonb_build_object('consumer', consumer, 'eventId', event_id, 'subject', subject, 'body', body,
+      'traceparent', traceparent) order by id, consumer) from owed), '[]') as owed`,
+);
+
+/**
+ * Published events that consumers owe something, as `republishOwed` finds them; nothing is changed.
+ * @param limit rows of the outbox that one call looks at.
+ * @returns with `lastId` where the next page begins; null when there is none.
+ */
+export async function owedEvents(
+  q: Queryable,
+  owing: readonly Owing[],
+  afterId: number,
+  limit: number,
+): Promise<{ readonly owed: readonly OwedEvent[]; readonly lastId: number | null }> {
+  const [page] = await owedStatement(q, {
+    consumers: owing.map((one) => one.consumer),
+    subjects: owing.map((one) => one.subject),
+    after: afterId,
+    limit,
+  });
+  return page ?? { owed: [], lastId: null };
+}

@@ -166,10 +166,17 @@ describe('bodies', () => {
     expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
   });
 
-  it('413 above 64 KiB, told ahead or not', async () => {
-    const large = JSON.stringify({ name: 'a', display_name: 'x'.repeat(70_000) });
+  it('413 above 256 KiB, told ahead or not', async () => {
+    const large = JSON.stringify({ name: 'a', display_name: 'x'.repeat(263_000) });
     expect((await post(json, large)).status).toBe(413);
     expect((await post({ ...json, 'transfer-encoding': 'chunked' }, large)).status).toBe(413);
+  });
+
+  it('400 for the longest text of the contract and one character more, however it is spelt', async () => {
+    const key = `{"name":"a","public_key":"${String.raw`\ud83d\ude00`.repeat(16_385)}"}`;
+    const answer = await post(json, key, '/api/v1/ssh-keys');
+    expect(answer).toMatchObject({ status: 400, body: { code: 'validation_error' } });
+    expect(JSON.stringify(answer.body)).toContain('body.public_key');
   });
 
   it('400 for a GET with a body and for a body where none belongs', async () => {

@@ -239,6 +239,39 @@ describe('when an operator deletes', () => {
     expect(config.metadata?.['gpuaas-recovered']).toMatch(/^\d{4}-/);
   });
 
+  it('the DLQ with letters that nobody has written down, their consumers get the events again', async () => {
+    const of = trialChannel('letters', { ackWaitSeconds: 5, maxDeliver: 1 });
+    let [mends, writes] = [false, false];
+    const failing = recording('billing', of, ({ n }) => {
+      if (!mends || n === 0) throw new Error('not yet');
+    });
+    const { runtime } = await start([failing, recording('account', of)], { mayWriteDown: () => writes });
+    const [failed, fine] = [consumerName('billing', of.subject), consumerName('account', of.subject)];
+    const ids = await commitTrials(of, 5);
+    const jsm = await world.nc.jetstreamManager();
+    const dlq = { subjects_filter: `dlq.${of.subject}` };
+    await until('five letters', async () => {
+      const { state } = await jsm.streams.info('DLQ', dlq);
+      return state.subjects?.[`dlq.${of.subject}`] === 5;
+    });
+    await until('the other group has them', async () => (await effects(fine)).length === 5);
+    mends = true;
+    await jsm.streams.delete('DLQ');
+    await until('they come again', async () => (await effects(failed)).length === 4);
+    // What fails again is a letter again, in the new stream, and now it is written down.
+    writes = true;
+    const found = () =>
+      world.db.q
+        .select()
+        .from(deadLetters)
+        .where(sql`subject = ${of.subject}`);
+    await until('its letter', async () => (await found()).length === 1);
+    expect(await found()).toMatchObject([{ consumer: failed, eventId: ids[0], state: 'open' }]);
+    expect(auditEffects(owedBy([fine], ids), await effects(fine))).toEqual([]);
+    expect(auditEffects(owedBy([failed], ids.slice(1)), await effects(failed))).toEqual([]);
+    expect(await runtime.metrics.registry.metrics()).toMatch(/republished_total [1-9]/);
+  });
+
   it('a stream while no consumer runs, the next start finds it', async () => {
     const of = trialChannel('unwatched');
     const first = await start([recording('billing', of)]);

@@ -109,23 +109,26 @@ export async function startConsumers(
     /** Called with its connection before it is used. */
     readonly around?: (nc: NatsConnection) => void;
     readonly probeTarget?: () => Promise<void>;
+    /** False: the desk cannot write a letter down yet. */
+    readonly mayWriteDown?: () => boolean;
   } = {},
 ): Promise<LocalConsumers> {
   const db = openDatabase({ url: world.env('DATABASE_URL'), applicationName: 'consumers-under-test' });
   const nc = await connectNats({ url: world.env('NATS_URL'), name: 'consumers-under-test' });
-  const { around, probeTarget = () => Promise.resolve(), ...rest } = options;
+  const { around, probeTarget = () => Promise.resolve(), mayWriteDown = () => true, ...rest } = options;
   around?.(nc);
   const alerts: OperatorAlert[] = [];
   const log: string[] = [];
   const alertOperators = (_tx: Tx, alert: OperatorAlert): Promise<AfterCommit> =>
     Promise.resolve(() => void alerts.push(alert));
+  const desk = deadLetterDesk({ db, policies: createPolicyReader(db.q), alertOperators });
   const runtime = new ConsumerRuntime(
     {
       db,
       nc,
       log: pino({ level: 'info' }, { write: (line: string) => void log.push(line) }),
       subscriptions,
-      writeDown: deadLetterDesk({ db, policies: createPolicyReader(db.q), alertOperators }),
+      writeDown: (letter) => (mayWriteDown() ? desk(letter) : Promise.reject(new Error('not yet'))),
       probeTarget,
     },
     {

@@ -20,6 +20,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { isInUse } from '../../workers/node-agent/runtime/real/block-devices.ts';
+import { run } from '../../workers/node-agent/runtime/real/exec.ts';
 import { openRealNode } from '../../workers/node-agent/runtime/real/real.ts';
 import { agentEnvironment, newTenant, startAgentProcess, type AgentProcess } from './agent-process.ts';
 import { ControlPlane, until, type PlanTask } from './control-plane.ts';
@@ -349,5 +350,16 @@ describe('a device is in use', () => {
     const mountinfo = path.join(folder, 'mountinfo');
     writeFileSync(mountinfo, `25 1 0:22 / /sys rw - sysfs sysfs rw\n${mounts}\n`);
     expect(await isInUse(number, { sys: folder, mountinfo })).toBe(inUse);
+  });
+});
+
+describe('a program of the system', () => {
+  it('that may take as long as it needs ends with its task', async () => {
+    const task = new AbortController();
+    const running = run('sleep', ['600'], task.signal);
+    task.abort(new Error('superseded'));
+    await expect(running).rejects.toThrow('superseded');
+    await expect(run('sleep', ['600'], task.signal)).rejects.toThrow('superseded');
+    expect(await run('echo', ['done'], new AbortController().signal)).toEqual({ code: 0, stdout: 'done\n' });
   });
 });

@@ -169,10 +169,26 @@ describe('replaying one', () => {
     await rememberEvent(lab.db.q, consumer, eventId ?? '');
     expect(await admin('GET', `dead-letters/${id}`)).toMatchObject({ body: standing(true) });
     expect(items(await list())).toMatchObject([standing(true)]);
-    expect(await admin('POST', `dead-letters/${id}/replay`, { body: { reason } })).toMatchObject({
-      status: 409,
-      body: { code: 'dead_letter_not_open' },
+    for (const verb of ['replay', 'discard'] as const) {
+      expect(await admin('POST', `dead-letters/${id}/${verb}`, { body: { reason } })).toMatchObject({
+        status: 409,
+        body: { code: 'dead_letter_not_open' },
+      });
+    }
+  });
+
+  it('leaves a letter that names no event to be discarded: nobody would ever see its effect', async () => {
+    const [id = ''] = await plantLetters(lab.db, 'trial.nameless', 1, { eventId: null });
+    const made = await admin('POST', `dead-letters/${id}/replay`, { body: { reason } });
+    await untilReplay(lab, String(field(made, 'id')), 'completed');
+    expect(await letterRow(lab.db, id)).toMatchObject({ state: 'replayed', replays: 1 });
+    expect(await admin('POST', `dead-letters/${id}/discard`, { body: { reason } })).toMatchObject({
+      status: 200,
+      body: { state: 'discarded', resolved: false },
     });
+    // Its replay fails after all.
+    await arriveAgain(lab.db, id);
+    expect(await letterRow(lab.db, id)).toMatchObject({ state: 'open', discardReason: null });
   });
 
   it('409 for a stranger, 404 for nobody, 400 without a reason', async () => {

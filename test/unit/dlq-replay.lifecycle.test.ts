@@ -49,7 +49,7 @@ describe('the state table of a replay', () => {
 const letters: readonly (readonly [DeadLetterState, boolean, string, ErrorCode | '-', ErrorCode | '-'])[] = [
   ['open',      false, 'billing', '-',                          '-'],
   ['open',      false, 'unknown', 'dead_letter_not_replayable', '-'],
-  ['replayed',  false, 'billing', '-',                          'dead_letter_not_open'],
+  ['replayed',  false, 'billing', '-',                          '-'],
   ['replayed',  true,  'billing', 'dead_letter_not_open',       'dead_letter_not_open'],
   ['discarded', false, 'billing', 'dead_letter_not_open',       'dead_letter_not_open'],
   ['discarded', false, 'unknown', 'dead_letter_not_replayable', 'dead_letter_not_open'],
@@ -61,7 +61,7 @@ describe('the guards', () => {
     (state, resolved, group, ...codes) => {
       const [replay, discard] = codes;
       expect(replayRefusal({ state, resolved, consumerGroup: group }) ?? none).toBe(replay);
-      expect(discardRefusal({ state }) ?? none).toBe(discard);
+      expect(discardRefusal({ state, resolved }) ?? none).toBe(discard);
       for (const code of codes) expect(code === none || isErrorCode(code)).toBe(true);
     },
   );

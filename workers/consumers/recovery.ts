@@ -1,5 +1,5 @@
 /** Streams and durables as the contract wants them, at start and after somebody took them away. */
-import type { NatsConnection } from 'nats';
+import { headers, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import {
   consumerLag,
@@ -14,14 +14,17 @@ import {
   type StreamReport,
 } from '../../activities/platform/nats.ts';
 import { readNow } from '../../db/clock.ts';
-import type { Database } from '../../db/client.ts';
-import { republishOwed, type Owing, type RepublishedPage } from '../../db/ops/event.store.ts';
-import { streams as declaredStreams } from '../../contracts/streams.ts';
+import { assertNoConnectionHeld, type Database } from '../../db/client.ts';
+import { owedEvents, republishOwed, type Owing, type RepublishedPage } from '../../db/ops/event.store.ts';
+import { replaySubject, streams as declaredStreams } from '../../contracts/streams.ts';
+import { correlationHeader } from './dead-letters.ts';
 import type { ConsumerMetrics } from './metrics.ts';
 import type { Durable } from './plan.ts';
 
 /** Rows of the outbox that one statement looks at. */
 const republishPage = 2000;
+/** The same, where their bodies come along. */
+const owedPage = 500;
 
 export interface TopologyDeps {
   readonly nc: NatsConnection;
@@ -59,9 +62,9 @@ export async function reconcileTopology(
 }
 
 /**
- * Makes what is missing, and has the outbox publish again what a lost stream took along: a stream without its mark may
- * have held messages that nobody had consumed. The mark is set when all of them are put back, so a crash in between
- * begins anew. @returns how many streams and durables were made.
+ * Makes what is missing, and puts back what was lost with it, page by page. A stream without its mark may have held
+ * messages that nobody had consumed; the mark is set when all of them are put back, so a crash in between begins anew.
+ * @returns how many streams and durables were made.
  */
 export async function restore(
   deps: TopologyDeps & { readonly db: Database; readonly metrics: ConsumerMetrics },
@@ -75,11 +78,13 @@ export async function restore(
   const names = (deps.streams.declared ?? declaredStreams).map(({ name }) => name);
   const lost = await unmarkedStreams(nc, names);
   if (lost.length > 0) {
-    const count = await republish(db, owedBy(durables, lost));
-    metrics.putBack(count);
+    const { events, letters } = owedBy(durables, lost);
+    const republished = await republish(db, events);
+    const sentAgain = await sendAgain(deps, letters);
+    metrics.putBack(republished + sentAgain);
     log.warn(
-      { streams: lost, republished: count },
-      'streams were empty: unconsumed events are published again',
+      { streams: lost, republished, sent_again: sentAgain },
+      'streams were empty: what is owed is sent',
     );
     const at = await readNow(db.q);
     for (const name of lost) await markStream(nc, name, at);
@@ -87,25 +92,69 @@ export async function restore(
   return [...reports.streams, ...reports.consumers].filter((one) => one.action === 'created').length;
 }
 
-/**
- * Who may have lost an event with these streams. With the DLQ went letters that nobody had written down yet: then every
- * consumer may.
- */
-function owedBy(durables: readonly Durable[], lost: readonly string[]): Owing[] {
-  const any = lost.includes('DLQ') || lost.includes('ADVISORIES');
-  return durables.flatMap((one) =>
-    one.kind === 'subject' && (any || lost.includes(one.declared.stream))
-      ? [{ consumer: one.declared.name, subject: one.declared.filterSubject }]
-      : [],
-  );
+/** A consumer that may owe, and the group whose replays it reads. */
+interface Debtor extends Owing {
+  readonly group: string;
 }
 
-/** Page by page: a row that the relay has published again meanwhile is not put back a second time. */
+/**
+ * Who may have lost an event with these streams: whoever read them. With the DLQ went letters that nobody had written
+ * down yet, and with ADVISORIES what would have become letters: then every other consumer may, of events that its
+ * stream still holds and will not deliver again.
+ */
+function owedBy(
+  durables: readonly Durable[],
+  lost: readonly string[],
+): { readonly events: readonly Debtor[]; readonly letters: readonly Debtor[] } {
+  const lettersLost = lost.includes('DLQ') || lost.includes('ADVISORIES');
+  const [events, letters]: [Debtor[], Debtor[]] = [[], []];
+  for (const one of durables) {
+    if (one.kind !== 'subject') continue;
+    const { stream, name, filterSubject } = one.declared;
+    const debtor = { consumer: name, subject: filterSubject, group: one.subscription.group };
+    if (lost.includes(stream)) events.push(debtor);
+    else if (lettersLost) letters.push(debtor);
+  }
+  return { events, letters };
+}
+
+/** Has the relay publish again. A row that it has published meanwhile is not put back a second time. */
 async function republish(db: Database, owing: readonly Owing[]): Promise<number> {
+  if (owing.length === 0) return 0;
   let total = 0;
   for (let after: number | null = 0; after !== null;) {
     const page: RepublishedPage = await republishOwed(db.q, owing, after, republishPage);
     total += page.count;
+    after = page.lastId;
+  }
+  return total;
+}
+
+/**
+ * Sends each consumer what it owes the way replays go, past its own stream, which remembers the event's id. What it is
+ * about to consume anyway finds its effect there, or the other does.
+ */
+async function sendAgain(
+  { nc, db }: Pick<TopologyDeps, 'nc'> & { db: Database },
+  debtors: readonly Debtor[],
+) {
+  if (debtors.length === 0) return 0;
+  const groups = new Map(debtors.map(({ consumer, group }) => [consumer, group]));
+  const js = nc.jetstream();
+  let total = 0;
+  for (let after: number | null = 0; after !== null;) {
+    const page: Awaited<ReturnType<typeof owedEvents>> = await owedEvents(db.q, debtors, after, owedPage);
+    assertNoConnectionHeld('nats');
+    for (const owed of page.owed) {
+      const { correlation_id: correlationId } = owed.body;
+      const extra = headers();
+      if (typeof correlationId === 'string') extra.set(correlationHeader, correlationId);
+      if (owed.traceparent !== null) extra.set('traceparent', owed.traceparent);
+      const subject = replaySubject(groups.get(owed.consumer) ?? '', owed.subject);
+      const msgID = `${owed.eventId}/${owed.consumer}/owed`;
+      await js.publish(subject, JSON.stringify(owed.body), { msgID, headers: extra });
+    }
+    total += page.owed.length;
     after = page.lastId;
   }
   return total;

@@ -208,6 +208,8 @@ export class Journal {
       // An empty one holds nothing that could be lost.
       if (lines.length > 0) await next.datasync();
       await rename(`${this.file}.new`, this.file);
+      // The name is the folder's: without this the file of before may be there after the machine has lost its power.
+      if (lines.length > 0) await syncFolder(path.dirname(this.file));
     } catch (error) {
       await next.close();
       // On a full file system the space it holds may be what is missing.
@@ -218,6 +220,15 @@ export class Journal {
     this.handle = next;
     this.lines = lines.length;
     await before?.close();
+  }
+}
+
+async function syncFolder(directory: string): Promise<void> {
+  const folder = await open(directory, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
 

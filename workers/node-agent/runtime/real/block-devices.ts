@@ -37,7 +37,7 @@ export function createRealBlockDevices(wipeable: readonly string[], kernel = ker
       if (number === undefined || (await isInUse(number, kernel))) throw busy();
       signal.throwIfAborted();
       // The tool opens the device exclusively: the kernel refuses what anybody holds, in other namespaces too.
-      const { code } = await run('blkdiscard', ['--zeroout', device]);
+      const { code } = await run('blkdiscard', ['--zeroout', device], signal);
       if (code !== 0) throw (await isHeld(device)) ? busy() : commandFailed('blkdiscard', code);
     },
     async isZero(device, signal) {

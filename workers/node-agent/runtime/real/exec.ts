@@ -12,17 +12,19 @@ export interface Ran {
 
 /**
  * Runs a program without a shell.
- * @throws TaskFailure `command_failed` when it was killed or ran too long.
+ * @param until ends the program; with it there is no other limit, for work that takes as long as its disk is large.
+ * @throws TaskFailure `command_failed` when it was killed or ran too long; the signal's reason when that ended it.
  */
-export function run(program: string, args: readonly string[]): Promise<Ran> {
+export function run(program: string, args: readonly string[], until?: AbortSignal): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const options = {
-      timeout: TIMEOUT_MS,
+      ...(until === undefined ? { timeout: TIMEOUT_MS } : { signal: until }),
       maxBuffer: MAX_OUTPUT_BYTES,
       env: { PATH: toolPath(), LC_ALL: 'C' },
     };
     execFile(program, args, options, (error, stdout) => {
       if (error === null) resolve({ code: 0, stdout });
+      else if (until?.aborted === true) reject(until.reason as Error);
       else if (systemCode(error) === 'ENOENT') resolve({ code: undefined, stdout: '' });
       else if (typeof error.code === 'number') resolve({ code: error.code, stdout });
       else reject(transient('command_failed', `${program} was ended before its time`));
