@@ -17,6 +17,7 @@ import { Service } from '../../workers/local/service.ts';
 import { startStack } from '../../workers/local/stack.ts';
 import { JetStreamSink, NatsPeers } from '../../workers/relay/jetstream.ts';
 import { Relay } from '../../workers/relay/relay.ts';
+import { sampleEvent } from '../harness/sample-event.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { ratioOf, summarise, type Ratio, type Summary } from './stats.ts';
 
@@ -118,21 +119,6 @@ async function openScene({ onStop }: RunContext): Promise<Scene> {
   return { db, nats, env: stack.env, stateDir: stack.stateDir };
 }
 
-const eventOf = (aggregateId: string, seq: number) =>
-  ({
-    aggregateId,
-    aggregateSeq: seq,
-    idempotencyKey: [aggregateId, String(seq)],
-    correlationId: aggregateId,
-    occurredAt: new Date(),
-    payload: {
-      allocation_id: aggregateId,
-      user_id: randomUUID(),
-      project_id: randomUUID(),
-      reason: 'node_unreachable',
-    },
-  }) as const;
-
 /** Commits so many events while no relay runs. @returns their bodies as they will travel. */
 async function fillOutbox({ db }: Scene, count: number): Promise<string[]> {
   for (let from = 0; from < count; from += insertBatch) {
@@ -140,7 +126,7 @@ async function fillOutbox({ db }: Scene, count: number): Promise<string[]> {
       for (let at = from; at < Math.min(count, from + insertBatch); at += perAggregate) {
         const aggregateId = randomUUID();
         for (let seq = 1; seq <= perAggregate; seq += 1) {
-          await publish(tx, provisioningFailed, eventOf(aggregateId, seq));
+          await publish(tx, provisioningFailed, sampleEvent(aggregateId, seq));
         }
       }
     });
@@ -238,7 +224,7 @@ async function measureLatency(
   const committed = new Map<string, number>();
   const commit = async (): Promise<void> => {
     const aggregateId = randomUUID();
-    const id = await db.tx((tx) => publish(tx, provisioningFailed, eventOf(aggregateId, 1)));
+    const id = await db.tx((tx) => publish(tx, provisioningFailed, sampleEvent(aggregateId, 1)));
     committed.set(id, performance.now());
     await wakeRelay(redis, [partitionOf(aggregateId)]);
   };

@@ -9,6 +9,7 @@ import { streams } from '../../contracts/streams.ts';
 import { openDatabase, type Database } from '../../db/client.ts';
 import { partitionOf, publish } from '../../db/outbox.ts';
 import { waitUntil } from '../../workers/local/process.ts';
+import { sampleEvent } from '../harness/sample-event.ts';
 
 const arrivalDeadlineMs = 10_000;
 const connectDeadlineMs = 5000;
@@ -58,19 +59,7 @@ export class OutboxProbe {
     const aggregateId = randomUUID();
     let arrivedAt: number | undefined;
     const eventId = await this.#db.tx(async (tx) => {
-      const id = await publish(tx, provisioningFailed, {
-        aggregateId,
-        aggregateSeq: 1,
-        idempotencyKey: [aggregateId],
-        correlationId: aggregateId,
-        occurredAt: new Date(),
-        payload: {
-          allocation_id: aggregateId,
-          user_id: randomUUID(),
-          project_id: randomUUID(),
-          reason: 'probe',
-        },
-      });
+      const id = await publish(tx, provisioningFailed, sampleEvent(aggregateId, 1));
       // Known before the commit: the event may be faster than the commit's answer.
       this.#waiting.set(id, () => (arrivedAt = performance.now()));
       return id;

@@ -6,6 +6,7 @@ import { openDatabase, type Database, type Queryable } from '../../db/client.ts'
 import { unpublished, unpublishedOf } from '../../db/ops/outbox.store.ts';
 import { partitionOf, publish } from '../../db/outbox.ts';
 import { queryAs } from '../harness/database.ts';
+import { sampleEvent } from '../harness/sample-event.ts';
 import { createTestDatabase } from '../harness/stack.ts';
 
 /**
@@ -16,21 +17,6 @@ const limit = 200;
 const backlog = 2400;
 const perAggregate = 4;
 const history = 900;
-
-const eventOf = (aggregateId: string, seq: number) =>
-  ({
-    aggregateId,
-    aggregateSeq: seq,
-    idempotencyKey: [aggregateId, String(seq)],
-    correlationId: aggregateId,
-    occurredAt: new Date(),
-    payload: {
-      allocation_id: aggregateId,
-      user_id: randomUUID(),
-      project_id: randomUUID(),
-      reason: 'node_unreachable',
-    },
-  }) as const;
 
 /** When the table was analysed last. */
 type Statistics = 'never' | 'while nothing waited' | 'while everything waited';
@@ -57,7 +43,7 @@ async function filled(statistics: Statistics): Promise<Filled> {
   // From now on the statistics stay as they are.
   await asOwner('alter table outbox set (autovacuum_enabled = false)');
   const veteran = randomUUID();
-  const published = Array.from({ length: history }, (_, at) => eventOf(veteran, at + 1));
+  const published = Array.from({ length: history }, (_, at) => sampleEvent(veteran, at + 1));
   await db.tx(async (tx) => {
     for (const event of published) await publish(tx, provisioningFailed, event);
   });
@@ -71,11 +57,11 @@ async function filled(statistics: Statistics): Promise<Filled> {
     await unpublishedOf(tx, [veteran]);
   });
   await db.tx(async (tx) => {
-    await publish(tx, provisioningFailed, eventOf(veteran, history + 1));
+    await publish(tx, provisioningFailed, sampleEvent(veteran, history + 1));
     for (let at = 0; at < backlog; at += perAggregate) {
       const aggregateId = randomUUID();
       for (let seq = 1; seq <= perAggregate; seq += 1)
-        await publish(tx, provisioningFailed, eventOf(aggregateId, seq));
+        await publish(tx, provisioningFailed, sampleEvent(aggregateId, seq));
     }
   });
   return { db, veteran };
