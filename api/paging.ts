@@ -27,6 +27,10 @@ const readers: { [K in keyof CursorParts]: (raw: unknown) => CursorParts[K] | un
   text: (raw) => (typeof raw === 'string' && raw.length <= 300 && !raw.includes('\0') ? raw : undefined),
 };
 
+/** An end of a range of time, as a request names it. */
+export const instantOf = (text: string | undefined): Date | undefined =>
+  text === undefined ? undefined : new Date(text);
+
 /**
  * Reads an opaque cursor (base64url of the JSON of the last item's position).
  * @throws CodedError validation_error when it is not one that this list gave.

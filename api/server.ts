@@ -21,6 +21,8 @@ const keepAliveMs = 65_000;
 const headersTimeoutMs = 15_000;
 const requestTimeoutMs = 30_000;
 const idleSweepMs = 50;
+/** Of a refusal that comes before the path is known. */
+const knownMethods = 'GET, POST, PUT, PATCH, DELETE';
 /** How long a refusal may take to leave. */
 const refusalTimeoutMs = 15_000;
 
@@ -36,6 +38,7 @@ export async function listen(server: Server, app: App, host: string, port: numbe
   server.headersTimeout = headersTimeoutMs;
   server.requestTimeout = requestTimeoutMs;
   server.on('clientError', refuseMalformed);
+  refuseConnects(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -65,8 +68,52 @@ async function drain(server: Server, app: App, deadlineMs: number): Promise<void
 }
 
 /** What is no HTTP gets the envelope too. */
-function refuseMalformed(_error: Error, socket: Duplex): void {
-  refuseRaw(socket, new CodedError('invalid_request'));
+function refuseMalformed(error: Error, socket: Duplex): void {
+  refuseRaw(socket, isUnknownMethod(error) ? unknownMethod() : new CodedError('invalid_request'));
+}
+
+/** A line that asks for a path with a word that is no method of the API, or the beginning of one. */
+const foreignLine =
+  /^(?!(?:GET|POST|PUT|PATCH|DELETE) )[\w!#$%&'*+.^`|~-]+(?: [^ \r\n]+ HTTP\/1\.[01]\r?\n| [^\n]*$|$)/;
+
+/** The parser stops at the first letter that no method has, or at the version when the method is another protocol's. */
+function isUnknownMethod(error: Error): boolean {
+  const { code, rawPacket, bytesParsed } = error as Error & {
+    readonly code?: unknown;
+    readonly rawPacket?: unknown;
+    readonly bytesParsed?: unknown;
+  };
+  if (code !== 'HPE_INVALID_METHOD' && code !== 'HPE_INVALID_CONSTANT') return false;
+  if (!Buffer.isBuffer(rawPacket) || typeof bytesParsed !== 'number') return false;
+  const text = rawPacket.toString('latin1');
+  return foreignLine.test(text.slice(text.lastIndexOf('\n', bytesParsed - 1) + 1));
+}
+
+const unknownMethod = (): CodedError =>
+  new CodedError('invalid_request', { transportStatus: 405, message: 'There is no such method.' });
+
+/** Nobody is connected through: a wish for it is answered in its turn, like every other request. */
+function refuseConnects(server: Server): void {
+  const afterAnswers = answersOf(server);
+  server.on('connect', (_request, socket) => {
+    detach(server, socket);
+    // The server listens no more for what becomes of it, nor reads it.
+    socket.on('error', () => socket.destroy());
+    socket.resume();
+    afterAnswers(socket, () => refuseRaw(socket, unknownMethod()));
+  });
+}
+
+/** Counts a connection among those that the server knows no more. @returns what forgets it again. */
+function detach(server: Server, socket: Duplex): () => void {
+  const taken = upgraded.get(server) ?? new Set<Duplex>();
+  upgraded.set(server, taken.add(socket));
+  const forget = (): boolean => taken.delete(socket);
+  socket.once('close', forget);
+  return () => {
+    forget();
+    socket.off('close', forget);
+  };
 }
 
 /** Ends the connection with the answer, whether the client closes its own end or not. */
@@ -79,6 +126,7 @@ function refuseRaw(socket: Duplex, error: CodedError, correlationId: string = ra
   const body = JSON.stringify(envelope);
   const lines = {
     ...headers,
+    ...(status === 405 ? { Allow: knownMethods } : {}),
     Connection: 'close',
     'Content-Type': 'application/json; charset=utf-8',
     'Content-Length': String(Buffer.byteLength(body)),
@@ -127,14 +175,10 @@ export function acceptUpgrades(
   routes: ReadonlyMap<string, SocketRoute>,
   log: Logger,
 ): void {
-  const taken = new Set<Duplex>();
-  upgraded.set(server, taken);
   const afterAnswers = answersOf(server);
   server.on('upgrade', (request, socket, head) => {
-    const forget = (): boolean => taken.delete(socket);
+    const forget = detach(server, socket);
     const cut = (): unknown => socket.destroy();
-    taken.add(socket);
-    socket.once('close', forget);
     // Whoever takes the connection listens for its errors itself; until then they end it.
     socket.on('error', cut);
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
@@ -145,7 +189,7 @@ export function acceptUpgrades(
         void traceHandshake(request, listener, () => shakeHands(path, route, wish, log));
       } else if (!socket.destroyed) {
         forget();
-        socket.off('close', forget).off('error', cut);
+        socket.off('error', cut);
         giveBack(server, request, socket, head);
       }
     });

@@ -3,6 +3,11 @@ import { environmentName } from './environment.api.ts';
 import { taskQueues } from './queues.ts';
 import { defaultDuplicateWindowMs } from './streams.ts';
 
+/** One address or several, with `user:password@` or `token@` before the host where NATS asks; special characters encoded. */
+const natsUrl = z.string().min(1);
+/** A file with the JWT and the seed of a NATS user, instead of credentials in the address. */
+const natsCredsFile = z.string().min(1).optional();
+
 /** Environment of a worker process. */
 export const workerEnvironmentSchema = z
   .object({
@@ -12,7 +17,8 @@ export const workerEnvironmentSchema = z
     DATABASE_POOL_MAX: z.coerce.number().int().min(1).max(500).default(20),
     REDIS_URL: z.string().min(1),
     /** Of the queue `ops` alone; may be away. */
-    NATS_URL: z.string().min(1),
+    NATS_URL: natsUrl,
+    NATS_CREDS_FILE: natsCredsFile,
     TEMPORAL_ADDRESS: z.string().min(1),
     TEMPORAL_NAMESPACE: z.string().min(1).default('gpuaas'),
     TEMPORAL_TLS: z.enum(['true', 'false']).default('false'),
@@ -47,7 +53,8 @@ export const relayEnvironmentSchema = z
     GPUAAS_ENV: environmentName,
     LOG_LEVEL: logLevel,
     DATABASE_URL: z.string().min(1),
-    NATS_URL: z.string().min(1),
+    NATS_URL: natsUrl,
+    NATS_CREDS_FILE: natsCredsFile,
     REDIS_URL: z.string().min(1),
     /** Of the Prometheus endpoint on loopback; 0 takes any free port. */
     OUTBOX_METRICS_PORT: metricsPort,
@@ -64,7 +71,8 @@ export const consumersEnvironmentSchema = z
     LOG_LEVEL: logLevel,
     DATABASE_URL: z.string().min(1),
     DATABASE_POOL_MAX: z.coerce.number().int().min(1).max(500).default(10),
-    NATS_URL: z.string().min(1),
+    NATS_URL: natsUrl,
+    NATS_CREDS_FILE: natsCredsFile,
     REDIS_URL: z.string().min(1),
     TEMPORAL_ADDRESS: z.string().min(1),
     TEMPORAL_NAMESPACE: z.string().min(1).default('gpuaas'),

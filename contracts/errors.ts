@@ -1,5 +1,6 @@
 /**
- * The error catalogue: every code that an HTTP answer, an ApplicationFailure or a DLQ header may carry.
+ * The error catalogue: every code that an HTTP answer or an ApplicationFailure may carry. What the header of a dead letter
+ * may say besides is `DeadLetterCode` in ops/dead-letter.ts.
  *
  * One table maps a code to its HTTP status, to whether a caller may repeat the same request unchanged and
  * to the sentence that a stranger may read. Codes of the source catalogue stand first; the ones added here
@@ -64,7 +65,10 @@ export const errorCatalogue = {
   notification_not_found: entry(404, 'No such notification.'),
   dead_letter_not_found: entry(404, 'No such dead letter.'),
   dead_letter_not_open: entry(409, 'The dead letter was dealt with already.'),
-  dead_letter_not_replayable: entry(409, 'No consumer gave this dead letter up; it can only be discarded.'),
+  dead_letter_not_replayable: entry(
+    409,
+    'No consumer gave this dead letter up, or its body was cut; it can only be discarded.',
+  ),
   dlq_replay_not_found: entry(404, 'No such replay of dead letters.'),
   dlq_replay_not_running: entry(409, 'The replay has ended.'),
   node_task_not_found: entry(404, 'No such node task.'),

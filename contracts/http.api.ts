@@ -1,9 +1,21 @@
 import { z } from 'zod';
 import { errorCodes, type ErrorCode } from './errors.ts';
 
-/** RFC 3339 instant in UTC. */
+/** The first and the last instant that both Postgres and a year of four digits can say. */
+const firstInstant = '0001-01-01T00:00:00.000Z';
+const lastInstant = '9999-12-31T23:59:59.999Z';
+
+/** The instant, or the nearest one that can be stored: an offset leads out of the years 1 to 9999. */
+function storableInstant(text: string): string {
+  const at = Date.parse(text);
+  if (at < Date.parse(firstInstant)) return firstInstant;
+  return at > Date.parse(lastInstant) ? lastInstant : text;
+}
+
+/** RFC 3339 instant in UTC; one beyond the years 1 to 9999 is read as the first or the last of them. */
 export const instantSchema = z.iso
   .datetime({ offset: true })
+  .overwrite(storableInstant)
   .meta({ description: 'RFC 3339 instant in UTC.' });
 
 /** An integer amount in minor units with its ISO 4217 currency. */
@@ -26,7 +38,7 @@ export const errorEnvelopeSchema = z
 
 export type ErrorEnvelope = z.infer<typeof errorEnvelopeSchema>;
 
-/** `limit` and `cursor` of a list. Query values arrive as text. */
+/** `limit` and `cursor` of a list. Query values arrive as text; of a number only digits are taken. */
 export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(200).default(50).meta({ description: 'Most items of one page.' }),
   cursor: z

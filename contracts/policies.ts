@@ -44,7 +44,7 @@ export const policies = {
     type: 'string',
     default: 'user-revoke',
     values: ['user-revoke', 'full-reimage'],
-    meaning: 'How a node is isolated between tenants; full-reimage needs maas.enabled.',
+    meaning: 'How a node is isolated between tenants; full-reimage needs a MAAS adapter.',
   },
   'maas.enabled': bool(false, 'Whether MAAS deploys and releases nodes.'),
   // D-0003
@@ -88,8 +88,13 @@ export const policies = {
     90,
     3650,
   ),
+  // With the longest keys that many are 3.3 MB of a task; an agent reads answers of up to 4 MiB.
+  'ssh_keys.max_per_user': int(100, 'Most SSH keys of one user.', 1, 200),
   'node.offline_after_seconds': int(60, 'Silence after which a node gets no new tenant.', 1, 86_400),
 } as const satisfies Record<string, PolicyDeclaration>;
+
+/** The isolation model that nobody carries out as long as there is no MAAS adapter (D-0010). */
+export const unkeptIsolationModel = 'full-reimage';
 
 export type PolicyKey = keyof typeof policies;
 

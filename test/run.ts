@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installSystemPackages } from '../workers/local/system-packages.ts';
 import { allowedSkipsSchema, judge, reportSchema, type Verdict } from './results.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -52,6 +53,7 @@ function verdictOf(exitCode: number): Verdict {
 }
 
 try {
+  await installSystemPackages((line) => void process.stdout.write(`${line}\n`));
   const verdict = verdictOf(await runVitest(process.argv.slice(2)));
   for (const complaint of verdict.complaints) process.stdout.write(`${complaint}\n`);
   process.stdout.write(`${verdict.passed} passed, ${verdict.failed} failed, ${verdict.skipped} skipped\n`);

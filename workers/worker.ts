@@ -69,7 +69,7 @@ export async function runWorker(env: WorkerEnvironment, hooks: WorkerHooks = {})
     namespace: env.TEMPORAL_NAMESPACE,
     tls: env.TEMPORAL_TLS === 'true',
   });
-  const replays = openReplaySink(env.NATS_URL);
+  const replays = openReplaySink(env.NATS_URL, env.NATS_CREDS_FILE);
   const figures = createFigures(Runtime.instance().metricMeter);
   // Before the engine is waited for: its absence is told from the start.
   const dependencies = watchDependencies({

@@ -1,6 +1,6 @@
 import { AckPolicy, DeliverPolicy, NatsError, nanos, ReplayPolicy } from 'nats';
 import type { ConsumerConfig, ConsumerInfo, JetStreamManager, NatsConnection } from 'nats';
-import type { StreamDifference } from './nats.ts';
+import { compareSettings, type StreamDifference } from './nats-settings.ts';
 
 /** A durable pull consumer as it is declared. No `backoff`: in JetStream it would replace `ack_wait`. */
 export interface DurableDeclaration {
@@ -31,8 +31,34 @@ export interface ConsumerOptions {
 }
 
 const consumerNotFound = 10014;
-/** Fields that the server refuses to change. */
-const fixed = new Set(['ack_policy', 'deliver_policy', 'replay_policy', 'durable_name']);
+/** Fields that the server refuses to change; a pause is an operator's, and ends by itself. */
+const fixed = new Set([
+  'ack_policy',
+  'deliver_policy',
+  'replay_policy',
+  'durable_name',
+  'deliver_subject',
+  'rate_limit_bps',
+  'mem_storage',
+  'pause_until',
+]);
+/**
+ * Settings that nobody declares and that would keep events from a consumer if somebody set one: replaced its patience,
+ * left out bodies or subjects, refused its pulls, or had the durable deleted or forget where it was.
+ */
+const unset = {
+  backoff: [],
+  headers_only: false,
+  inactive_threshold: 0,
+  filter_subjects: [],
+  max_batch: 0,
+  max_expires: 0,
+  max_bytes: 0,
+  deliver_subject: undefined,
+  rate_limit_bps: 0,
+  mem_storage: false,
+  pause_until: undefined,
+} satisfies { [K in keyof ConsumerConfig]?: ConsumerConfig[K] | undefined };
 
 const configOf = (declared: DurableDeclaration) =>
   ({
@@ -47,21 +73,10 @@ const configOf = (declared: DurableDeclaration) =>
     max_ack_pending: declared.maxAckPending,
   }) satisfies Partial<ConsumerConfig>;
 
-function compare(declared: object, actual: ConsumerConfig): StreamDifference[] {
-  const fields = Object.entries(declared).map(([field, want]: [string, unknown]) => {
-    const have: unknown = Reflect.get(actual, field);
-    return { field, want, have };
-  });
-  // Of all that is not declared only this changes what is: it would replace ack_wait.
-  if ((actual.backoff?.length ?? 0) > 0) fields.push({ field: 'backoff', want: [], have: actual.backoff });
-  return fields
-    .filter(({ want, have }) => JSON.stringify(want) !== JSON.stringify(have))
-    .map(({ field, want, have }) => ({
-      field,
-      declared: JSON.stringify(want),
-      actual: JSON.stringify(have) ?? 'none',
-      applied: !fixed.has(field),
-    }));
+/** A pause that is over is none. */
+function compare(declared: object, { config, paused }: ConsumerInfo): StreamDifference[] {
+  const actual = paused === true ? config : { ...config, pause_until: undefined };
+  return compareSettings({ ...declared, ...unset }, actual, (field) => !fixed.has(field));
 }
 
 async function findConsumer(
@@ -89,11 +104,10 @@ async function reconcileConsumer(
     if (apply) await jsm.consumers.add(declared.stream, config);
     return { ...report, action: apply ? 'created' : 'missing', differences: [] };
   }
-  const differences = compare(config, actual.config);
+  const differences = compare(config, actual);
+  const wanted = { ...config, ...unset };
   const changes = Object.fromEntries(
-    differences
-      .filter((one) => one.applied)
-      .map(({ field }) => [field, field === 'backoff' ? [] : Reflect.get(config, field)]),
+    differences.filter((one) => one.applied).map(({ field }) => [field, Reflect.get(wanted, field)]),
   );
   if (differences.length === 0) return { ...report, action: 'unchanged', differences };
   if (!apply) return { ...report, action: 'different', differences };

@@ -18,13 +18,15 @@ const notFound = '404';
  * JetStream as the replay of dead letters sees it. Connects in the background: a process starts while NATS is away, and
  * every call fails until it is there. Nothing waits in the client's buffer to be sent later.
  */
-export function openReplaySink(url: string): ReplaySink {
+export function openReplaySink(url: string, credsFile?: string): ReplaySink {
   let connection: NatsConnection | undefined;
   let closed = false;
-  const connecting = connectNats({ url, name: 'gpuaas-replays' }).then(async (nc) => {
-    if (closed) await nc.close();
-    else connection = nc;
-  });
+  const connecting = connectNats({ url, credsFile, name: 'gpuaas-replays', retry: 'all' }).then(
+    async (nc) => {
+      if (closed) await nc.close();
+      else connection = nc;
+    },
+  );
   // Without a connection every call says so.
   connecting.catch(() => undefined);
   const reached = async (): Promise<NatsConnection> => {

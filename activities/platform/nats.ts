@@ -1,28 +1,49 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect, DiscardPolicy, Events, NatsError, nanos, RetentionPolicy, StorageType } from 'nats';
-import type { JetStreamManager, NatsConnection, StreamConfig } from 'nats';
+import type { ConnectionOptions, JetStreamManager, NatsConnection, StreamConfig } from 'nats';
 import { defaultDuplicateWindowMs, streamLimits, streams } from '../../contracts/streams.ts';
 import type { StreamDeclaration, StreamEnvironment } from '../../contracts/streams.ts';
+import { readNatsAccess } from './nats-address.ts';
+import { compareSettings, type StreamDifference } from './nats-settings.ts';
 
 const firstRetryMs = 100;
 const maxRetryMs = 2000;
 const pingIntervalMs = 5000;
 const streamNotFound = 10059;
 
+export interface NatsOptions {
+  /** One address, or several separated by commas, with `user:password@` or `token@` before the host; never logged. */
+  readonly url: string;
+  readonly name: string;
+  /** A file with a user's JWT and seed, instead of credentials in the address. */
+  readonly credsFile?: string | undefined;
+  /** What the first connection is tried again after: `outage` by default; `all` also after a refusal of the credentials. */
+  readonly retry?: 'outage' | 'all' | 'none';
+  /** Longest that one attempt may take. */
+  readonly timeoutMs?: number;
+}
+
 /**
- * Connects, and reconnects for ever: after 100 ms, doubling to 2 s. Also the first connection is waited for.
- * @param url one address, or several separated by commas; may carry credentials and is never logged.
+ * Connects, and reconnects for ever, also when the credentials are refused for a while: after 100 ms, doubling to 2 s.
+ * Also the first connection is waited for.
+ * @throws NatsError when the first connection is refused for its credentials.
+ * @throws Error that names no value when the address or the file cannot be read.
  */
-export async function connectNats(options: { url: string; name: string }): Promise<NatsConnection> {
+export async function connectNats(options: NatsOptions): Promise<NatsConnection> {
+  const access = readNatsAccess(options.url, options.credsFile);
   let attempt = 0;
-  const nc = await connect({
-    servers: options.url.split(','),
+  const pauseMs = (): number => Math.min(firstRetryMs * 2 ** Math.min(attempt++, 5), maxRetryMs);
+  const connection = {
+    ...access,
     name: options.name,
+    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
     maxReconnectAttempts: -1,
-    waitOnFirstConnect: true,
-    reconnectDelayHandler: () => Math.min(firstRetryMs * 2 ** Math.min(attempt++, 5), maxRetryMs),
+    ignoreAuthErrorAbort: true,
+    reconnectDelayHandler: pauseMs,
     pingInterval: pingIntervalMs,
     maxPingOut: 2,
-  });
+  };
+  const nc = await firstConnection(connection, options.retry ?? 'outage', pauseMs);
   attempt = 0;
   void (async () => {
     for await (const status of nc.status()) if (status.type === Events.Reconnect) attempt = 0;
@@ -30,13 +51,44 @@ export async function connectNats(options: { url: string; name: string }): Promi
   return nc;
 }
 
-/** One field in which a stream differs from its declaration. */
-export interface StreamDifference {
-  readonly field: string;
-  readonly declared: string;
-  readonly actual: string;
-  /** False where applying it would delete messages, or the server cannot change it. */
-  readonly applied: boolean;
+/** Room for the headers of a message, which count against the same bound as its body. */
+const headerBytes = 65_536;
+
+/**
+ * Tells, now and after every reconnection, of a server that refuses messages which the product writes.
+ * @param bodyBytes of the largest body.
+ * @param tell is given the server's bound and what is needed, in bytes, while the bound is too small.
+ */
+export function watchPayloadBound(
+  nc: NatsConnection,
+  bodyBytes: number,
+  tell: (bounds: { readonly max_payload: number; readonly needed_bytes: number }) => void,
+): void {
+  const needed = bodyBytes + headerBytes;
+  const look = (): void => {
+    const bound = nc.info?.max_payload;
+    if (bound !== undefined && bound < needed) tell({ max_payload: bound, needed_bytes: needed });
+  };
+  look();
+  void (async () => {
+    for await (const { type } of nc.status()) if (type === Events.Reconnect) look();
+  })();
+}
+
+async function firstConnection(
+  connection: ConnectionOptions,
+  retry: NonNullable<NatsOptions['retry']>,
+  pauseMs: () => number,
+): Promise<NatsConnection> {
+  for (;;) {
+    try {
+      return await connect(connection);
+    } catch (error) {
+      const refused = error instanceof NatsError && error.isAuthError();
+      if (retry === 'none' || (retry === 'outage' && refused)) throw error;
+      await delay(pauseMs());
+    }
+  }
 }
 
 export interface StreamReport {
@@ -83,8 +135,28 @@ function configOf(declared: StreamDeclaration, options: StreamOptions): Config {
   };
 }
 
-/** Fields that the server refuses to change. */
-const fixed = new Set(['retention', 'storage']);
+/**
+ * Settings that nobody declares and that would lose events, or refuse them, if somebody set one: messages deleted or
+ * refused beyond a bound, stored without an acknowledgement or under another subject, or deleted by whoever publishes;
+ * durables deleted that nobody pulls.
+ */
+const unset = {
+  max_msgs: -1,
+  max_msgs_per_subject: -1,
+  max_msg_size: -1,
+  discard_new_per_subject: false,
+  no_ack: false,
+  sealed: false,
+  deny_delete: false,
+  deny_purge: false,
+  allow_rollup_hdrs: false,
+  subject_transform: undefined,
+  sources: [],
+  consumer_limits: {},
+} satisfies { [K in keyof StreamConfig]?: StreamConfig[K] | undefined };
+
+/** Fields that the server refuses to change, or to change back. */
+const fixed = new Set(['retention', 'storage', 'sealed', 'deny_delete', 'deny_purge']);
 /** Limits: a smaller one deletes what is over it. Zero and below mean none. */
 const limiting = new Set(['max_age', 'max_bytes']);
 
@@ -95,14 +167,11 @@ function mayApply(field: string, declared: unknown, actual: unknown): boolean {
   return !limiting.has(field) || unlimited(declared) >= unlimited(actual);
 }
 
-function compare(declared: Config, actual: StreamConfig): StreamDifference[] {
-  return Object.entries(declared).flatMap(([field, want]) => {
-    const have: unknown = Reflect.get(actual, field);
-    if (JSON.stringify(want) === JSON.stringify(have)) return [];
-    const applied = mayApply(field, want, have);
-    return [{ field, declared: JSON.stringify(want), actual: JSON.stringify(have) ?? 'none', applied }];
-  });
-}
+/** Of a sealed stream the server changes nothing. */
+const compare = (declared: Config, actual: StreamConfig): StreamDifference[] =>
+  compareSettings({ ...declared, ...unset }, actual, (field, want, have) =>
+    actual.sealed ? false : mayApply(field, want, have),
+  );
 
 async function findStream(jsm: JetStreamManager, name: string): Promise<StreamConfig | undefined> {
   try {
@@ -148,7 +217,9 @@ async function reconcileStream(
     .filter((difference) => difference.applied)
     .map((difference) => difference.field);
   if (changes.length === 0) return { stream: stream.name, action: 'unchanged', differences };
-  const change = Object.fromEntries(Object.entries(declared).filter(([field]) => changes.includes(field)));
+  const change = Object.fromEntries(
+    Object.entries({ ...declared, ...unset }).filter(([field]) => changes.includes(field)),
+  );
   await jsm.streams.update(stream.name, change);
   return { stream: stream.name, action: 'updated', differences };
 }
@@ -168,23 +239,47 @@ export async function reconcileStreams(nc: NatsConnection, options: StreamOption
 
 const recoveredKey = 'gpuaas-recovered';
 
+/** A stream that holds no mark of having been filled up. */
+export interface UnmarkedStream {
+  readonly name: string;
+  /** When it was made, by the server's clock: what tells it from others of its name. */
+  readonly created: string;
+  /** Since then, by the same clock. */
+  readonly ageMs: number;
+}
+
 /**
  * Streams that hold no mark of having been filled up: they are new, or were deleted and made again.
  * @throws NatsError when JetStream is away or a stream is missing.
  */
-export async function unmarkedStreams(nc: NatsConnection, names: readonly string[]): Promise<string[]> {
+export async function unmarkedStreams(
+  nc: NatsConnection,
+  names: readonly string[],
+): Promise<UnmarkedStream[]> {
   const jsm = await nc.jetstreamManager();
-  const unmarked: string[] = [];
+  const unmarked: UnmarkedStream[] = [];
   for (const name of names) {
-    const { config } = await jsm.streams.info(name);
-    if (config.metadata?.[recoveredKey] === undefined) unmarked.push(name);
+    const { config, created, ts } = await jsm.streams.info(name);
+    if (config.metadata?.[recoveredKey] !== undefined) continue;
+    const now = ts === undefined ? Date.now() : Date.parse(ts);
+    unmarked.push({ name, created, ageMs: now - Date.parse(created) });
   }
   return unmarked;
 }
 
-/** Marks a stream as filled up; the mark lives and dies with it. */
-export async function markStream(nc: NatsConnection, name: string, at: Date): Promise<void> {
+/**
+ * Marks a stream as filled up; the mark lives and dies with it.
+ * @throws when the stream was made again meanwhile: that one is not filled up.
+ */
+export async function markStream(
+  nc: NatsConnection,
+  { name, created }: Pick<UnmarkedStream, 'name' | 'created'>,
+  at: Date,
+): Promise<void> {
   const jsm = await nc.jetstreamManager();
-  const { config } = await jsm.streams.info(name);
-  await jsm.streams.update(name, { metadata: { ...config.metadata, [recoveredKey]: at.toISOString() } });
+  const found = await jsm.streams.info(name);
+  if (found.created !== created) throw new Error(`stream ${name} was made again while it was filled up`);
+  await jsm.streams.update(name, {
+    metadata: { ...found.config.metadata, [recoveredKey]: at.toISOString() },
+  });
 }

@@ -13,7 +13,7 @@ import type { Limiter, Verdict } from './limits.ts';
 import type { Match, RouteTable } from './match.ts';
 import { auditRefusal } from './refusals.ts';
 import { describeRequest } from './trace.ts';
-import { validate } from './validate.ts';
+import { refuseParameters, validate } from './validate.ts';
 
 /** What one listener does with every request. */
 export interface Pipeline {
@@ -79,7 +79,7 @@ export async function serve(pipeline: Pipeline, request: Request, response: Resp
   );
 }
 
-/** Serves a path outside the contract: GET only, errors in the same envelope. */
+/** Serves a path outside the contract: GET only, no parameters, errors in the same envelope. */
 export async function servePlain(
   pipeline: Pipeline,
   path: string,
@@ -96,6 +96,7 @@ export async function servePlain(
         message: 'This path has no such method.',
       });
     }
+    refuseParameters(new URL(request.originalUrl, 'http://local').searchParams);
     await handle(request, response);
   } catch (error) {
     sendError(pipeline, exchange, error);

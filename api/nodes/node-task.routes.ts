@@ -190,13 +190,18 @@ const proofs: Partial<Record<NodeTaskKind, { field: 'scrubbed' | 'cleaned' | 'cl
   'node.validate_clean': { field: 'clean', code: 'node_not_clean' },
 };
 
+/** Codes by which the plane itself says what became of a task; a node that uses one is quoted. */
+const keptCodes: readonly string[] = ['node_unreachable', 'node_task_cancelled'];
+const quoted = (code: string): string => (keptCodes.includes(code) ? `reported_${code}` : code);
+
 function verdictOf(
   kind: NodeTaskKind,
   report: Report,
   result: Record<string, unknown> | null,
 ): NodeTaskVerdict {
   if (report.outcome === 'cancelled') return { outcome: 'cancelled' };
-  if (report.outcome === 'failed') return { outcome: 'failed', failure: report.error };
+  if (report.outcome === 'failed')
+    return { outcome: 'failed', failure: { ...report.error, code: quoted(report.error.code) } };
   const proof = proofs[kind];
   if (proof !== undefined && result?.[proof.field] !== true) {
     const failure = { code: proof.code, message: `${kind} did not prove ${proof.field}`, retryable: true };

@@ -1,17 +1,9 @@
 import { adminListAuditLogs } from '../../contracts/ops/audit-log.api.ts';
 import { listAuditLogViews } from '../../db/ops/audit-log.views.ts';
 import type { ApiDeps } from '../deps.ts';
-import { pageAnswer, readCursor } from '../paging.ts';
+import { instantOf, pageAnswer, readCursor } from '../paging.ts';
+import { lowerUuid } from '../middleware/validate.ts';
 import { route, type Route } from '../route.ts';
-
-/** The year 0, which a request may name, is unknown to Postgres. */
-const earliest = new Date('0001-01-01T00:00:00Z');
-
-const instantOf = (text: string | undefined): Date | undefined => {
-  if (text === undefined) return undefined;
-  const at = new Date(text);
-  return at < earliest ? earliest : at;
-};
 
 /** Audit rows, for admins. */
 export function auditLogRoutes(deps: ApiDeps): Route[] {
@@ -21,7 +13,10 @@ export function auditLogRoutes(deps: ApiDeps): Route[] {
       const position = readCursor(cursor, ['instant', 'bigint']);
       const after = position && { at: position[0], id: position[1] };
       const range = { from: instantOf(from), to: instantOf(to) };
-      const items = await listAuditLogViews(deps.db.q, { ...filter, ...range }, after, limit);
+      // A key of a policy or an id; ids are kept in lower case.
+      const target = filter.target_id === undefined ? undefined : lowerUuid(filter.target_id);
+      const wanted = { ...filter, ...range, target_id: target };
+      const items = await listAuditLogViews(deps.db.q, wanted, after, limit);
       return pageAnswer(items, limit, (item) => [new Date(item.at), Number(item.id)]);
     }),
   ];

@@ -2,17 +2,8 @@ import { adminListEvents, type LoggedEventView } from '../../contracts/ops/event
 import type { EventLogRow } from '../../db/ops/event.schema.ts';
 import { listEvents } from '../../db/ops/event.views.ts';
 import type { ApiDeps } from '../deps.ts';
-import { pageAnswer, readCursor } from '../paging.ts';
+import { instantOf, pageAnswer, readCursor } from '../paging.ts';
 import { route, type Route } from '../route.ts';
-
-/** The year 0, which a request may name, is unknown to Postgres. */
-const earliest = new Date('0001-01-01T00:00:00Z');
-
-function instantOf(text: string | undefined): Date | undefined {
-  if (text === undefined) return undefined;
-  const at = new Date(text);
-  return at < earliest ? earliest : at;
-}
 
 /** The log of events, for admins. @param sanitise removes secrets from payloads. */
 export function eventLogRoutes(deps: ApiDeps, sanitise: (value: unknown) => unknown): Route[] {

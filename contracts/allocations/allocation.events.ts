@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { channel } from '../envelope.ts';
+import { channel, wireId } from '../envelope.ts';
 import { schedulerTypes } from './allocation.messages.ts';
 
-const projectId = z.uuid().nullable().optional();
+const projectId = wireId.nullable().optional();
 const slow = { ackWaitSeconds: 45, maxDeliver: 20 };
 const usual = { ackWaitSeconds: 30, maxDeliver: 10 };
 
@@ -16,11 +16,11 @@ export const provisioningRequested = channel({
   nats: slow,
   payload: z
     .strictObject({
-      allocation_id: z.uuid(),
-      user_id: z.uuid(),
-      node_id: z.uuid().nullable().optional(),
+      allocation_id: wireId,
+      user_id: wireId,
+      node_id: wireId.nullable().optional(),
       scheduler_type: z.enum(schedulerTypes),
-      org_id: z.uuid().nullable().optional(),
+      org_id: wireId.nullable().optional(),
       project_id: projectId,
     })
     .meta({ id: 'ProvisionRequestedPayload' }),
@@ -35,9 +35,9 @@ export const provisioningActive = channel({
   nats: usual,
   payload: z
     .strictObject({
-      allocation_id: z.uuid(),
-      user_id: z.uuid(),
-      node_id: z.uuid(),
+      allocation_id: wireId,
+      user_id: wireId,
+      node_id: wireId,
       active_at: z.iso.datetime({ offset: true }),
       project_id: projectId,
     })
@@ -52,7 +52,7 @@ export const provisioningFailed = channel({
   version: '1.0',
   nats: usual,
   payload: z
-    .strictObject({ allocation_id: z.uuid(), user_id: z.uuid(), project_id: projectId, reason: z.string() })
+    .strictObject({ allocation_id: wireId, user_id: wireId, project_id: projectId, reason: z.string() })
     .meta({ id: 'ProvisionFailedPayload' }),
 });
 
@@ -64,7 +64,7 @@ export const releasingRequested = channel({
   version: '1.0',
   nats: slow,
   payload: z
-    .strictObject({ allocation_id: z.uuid(), user_id: z.uuid(), project_id: projectId, reason: z.string() })
+    .strictObject({ allocation_id: wireId, user_id: wireId, project_id: projectId, reason: z.string() })
     .meta({ id: 'ReleasingRequestedPayload' }),
 });
 
@@ -77,8 +77,8 @@ export const releasingCompleted = channel({
   nats: usual,
   payload: z
     .strictObject({
-      allocation_id: z.uuid(),
-      user_id: z.uuid(),
+      allocation_id: wireId,
+      user_id: wireId,
       released_at: z.iso.datetime({ offset: true }),
       project_id: projectId,
     })
@@ -95,8 +95,8 @@ export const forceReleaseRequested = channel({
   nats: slow,
   payload: z
     .strictObject({
-      user_id: z.uuid(),
-      allocation_ids: z.array(z.uuid()).min(1),
+      user_id: wireId,
+      allocation_ids: z.array(wireId).min(1),
       project_id: projectId,
       reason: z.string(),
     })
@@ -114,7 +114,7 @@ export const releaseFailed = channel({
   version: '1.0',
   nats: usual,
   payload: z
-    .strictObject({ allocation_id: z.uuid(), user_id: z.uuid(), project_id: projectId, reason: z.string() })
+    .strictObject({ allocation_id: wireId, user_id: wireId, project_id: projectId, reason: z.string() })
     .meta({ id: 'ReleaseFailedPayload' }),
 });
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 /** Which apps a project may run. */
 export const entitlementUpdated = channel({
@@ -12,12 +12,12 @@ export const entitlementUpdated = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      org_id: z.uuid(),
-      project_id: z.uuid(),
+      org_id: wireId,
+      project_id: wireId,
       app_slug: z.string().regex(/^[a-z0-9][a-z0-9-]{1,62}$/),
       enabled: z.boolean(),
       policy_overrides: z.record(z.string(), z.unknown()),
-      updated_by_user_id: z.uuid().nullable().optional(),
+      updated_by_user_id: wireId.nullable().optional(),
     })
     .meta({ id: 'AppEntitlementUpdatedPayload' }),
 });

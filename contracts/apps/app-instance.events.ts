@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { channel, slowDelivery, usualDelivery } from '../envelope.ts';
+import { channel, slowDelivery, usualDelivery, wireId } from '../envelope.ts';
 
 const identity = {
-  app_instance_id: z.uuid(),
+  app_instance_id: wireId,
   app_slug: z.string().regex(/^[a-z0-9][a-z0-9-]{1,62}$/),
 };
 const placement = {
@@ -10,8 +10,8 @@ const placement = {
   control_plane_scope: z.enum(['project', 'tenant', 'platform']),
   runtime_backend: z.enum(['k8s', 'slurm', 'ray', 'bare_metal']),
 };
-const owner = { org_id: z.uuid(), project_id: z.uuid() };
-const uuidOrNull = z.uuid().nullable().optional();
+const owner = { org_id: wireId, project_id: wireId };
+const uuidOrNull = wireId.nullable().optional();
 const requester = { requested_by_user_id: uuidOrNull, requested_by_service_account_id: uuidOrNull };
 const actors = { ...requester, operator_service_account_id: uuidOrNull };
 const app_version = z.string();

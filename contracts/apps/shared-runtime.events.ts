@@ -1,16 +1,16 @@
 import { z } from 'zod';
-import { channel, slowDelivery, usualDelivery } from '../envelope.ts';
+import { channel, slowDelivery, usualDelivery, wireId } from '../envelope.ts';
 
-const identity = { shared_runtime_id: z.uuid(), app_slug: z.string().regex(/^[a-z0-9][a-z0-9-]{1,62}$/) };
+const identity = { shared_runtime_id: wireId, app_slug: z.string().regex(/^[a-z0-9][a-z0-9-]{1,62}$/) };
 const runtimeBackend = z.enum(['k8s', 'slurm', 'ray', 'bare_metal']);
 /** A shared runtime belongs to one tenant and serves all of it. */
 const placement = {
   operating_mode: z.enum(['tenant_dedicated']),
   control_plane_scope: z.enum(['tenant']),
   runtime_backend: runtimeBackend,
-  org_id: z.uuid(),
+  org_id: wireId,
 };
-const uuidOrNull = z.uuid().nullable().optional();
+const uuidOrNull = wireId.nullable().optional();
 const textOrNull = z.string().nullable().optional();
 const shared = { direction: 'publish', version: '1.0' } as const;
 
@@ -52,7 +52,7 @@ export const runtimeFailed = channel({
   description: 'It failed.',
   nats: usualDelivery,
   payload: z
-    .strictObject({ ...identity, org_id: z.uuid(), reason: z.string() })
+    .strictObject({ ...identity, org_id: wireId, reason: z.string() })
     .meta({ id: 'SharedAppRuntimeFailedPayload' }),
 });
 
@@ -67,7 +67,7 @@ export const runtimeDeleting = channel({
     .strictObject({
       ...identity,
       runtime_backend: runtimeBackend,
-      org_id: z.uuid(),
+      org_id: wireId,
       requested_by_user_id: uuidOrNull,
     })
     .meta({ id: 'SharedAppRuntimeDeletingPayload' }),
@@ -81,7 +81,7 @@ export const runtimeDeleted = channel({
   description: 'It is gone.',
   nats: usualDelivery,
   payload: z
-    .strictObject({ ...identity, org_id: z.uuid(), deleted_at: z.iso.datetime({ offset: true }) })
+    .strictObject({ ...identity, org_id: wireId, deleted_at: z.iso.datetime({ offset: true }) })
     .meta({ id: 'SharedAppRuntimeDeletedPayload' }),
 });
 

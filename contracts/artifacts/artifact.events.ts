@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 const payload = z
   .strictObject({
-    artifact_id: z.uuid(),
+    artifact_id: wireId,
     artifact_kind: z.enum(['oci', 'blob']),
     source_type: z.enum([
       'oci_registry',
@@ -24,10 +24,10 @@ const payload = z
     trust_state: z.enum(['unverified', 'verified', 'failed_verification', 'revoked']),
     promoted_channel: z.string().nullable().optional(),
     target_environment: z.string().nullable().optional(),
-    org_id: z.uuid().nullable().optional(),
-    project_id: z.uuid(),
-    actor_user_id: z.uuid().nullable().optional(),
-    actor_service_account_id: z.uuid().nullable().optional(),
+    org_id: wireId.nullable().optional(),
+    project_id: wireId,
+    actor_user_id: wireId.nullable().optional(),
+    actor_service_account_id: wireId.nullable().optional(),
   })
   .meta({ id: 'AppArtifactLifecyclePayload' });
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 const currency = z.string().regex(/^[A-Z]{3}$/);
 const instant = z.iso.datetime({ offset: true });
@@ -16,7 +16,7 @@ export const lowBalanceWarning = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      user_id: z.uuid(),
+      user_id: wireId,
       balance_minor: z.int(),
       threshold_minor: z.int(),
       currency,
@@ -36,11 +36,11 @@ export const balanceDepleted = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      user_id: z.uuid(),
+      user_id: wireId,
       balance_minor: z.int(),
       currency,
-      active_allocation_ids: z.array(z.uuid()).optional(),
-      active_app_instance_ids: z.array(z.uuid()).optional(),
+      active_allocation_ids: z.array(wireId).optional(),
+      active_app_instance_ids: z.array(wireId).optional(),
       selected_action: z.enum(['restrict', 'force_release']).optional(),
       projected_depletion_at: instant.nullable().optional(),
       projected_hours_remaining: hours.nullable().optional(),
@@ -58,11 +58,11 @@ export const autoReleasePending = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      user_id: z.uuid(),
+      user_id: wireId,
       currency,
       projected_depletion_at: instant,
       projected_hours_remaining: hours,
-      active_allocation_ids: z.array(z.uuid()).min(1),
+      active_allocation_ids: z.array(wireId).min(1),
     })
     .meta({ id: 'AutoReleasePendingPayload' }),
 });
@@ -77,9 +77,9 @@ export const budgetThresholdCrossed = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      org_id: z.uuid(),
-      project_id: z.uuid().nullable().optional(),
-      budget_policy_id: z.uuid(),
+      org_id: wireId,
+      project_id: wireId.nullable().optional(),
+      budget_policy_id: wireId,
       threshold_key: z.string(),
       scope_type: z.enum(['tenant', 'project']),
       spent_minor: z.int().min(0),
@@ -88,7 +88,7 @@ export const budgetThresholdCrossed = channel({
       percent_used: z.int().min(0),
       period_start: instant,
       period_end: instant,
-      recipient_user_ids: z.array(z.uuid()).optional(),
+      recipient_user_ids: z.array(wireId).optional(),
     })
     .meta({ id: 'BudgetThresholdCrossedPayload' }),
 });

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 const instant = z.iso.datetime({ offset: true });
 const openObject = z.record(z.string(), z.unknown());
-const uuidOrNull = z.uuid().nullable().optional();
+const uuidOrNull = wireId.nullable().optional();
 const textOrNull = z.string().nullable().optional();
 
 /** Usage of any product, for billing to take in. */
@@ -17,7 +17,7 @@ export const usageMetered = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      usage_event_id: z.uuid(),
+      usage_event_id: wireId,
       usage_source: z.enum(['allocation', 'app_runtime']),
       usage_unit: z.enum(['gpu_hour', 'cpu_vm_hour', 'app_runtime_hour']),
       org_id: uuidOrNull,

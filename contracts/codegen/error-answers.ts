@@ -17,7 +17,8 @@ const everyEndpoint: readonly (readonly [ErrorStatus, ErrorCode])[] = [
   [503, 'service_unavailable'],
 ];
 
-const withBody: readonly (readonly [ErrorStatus, ErrorCode])[] = [
+/** A body is looked at before it is told that none belongs here. */
+const everyMutation: readonly (readonly [ErrorStatus, ErrorCode])[] = [
   [413, 'invalid_request'],
   [415, 'invalid_request'],
 ];
@@ -42,15 +43,19 @@ const byCaller: Readonly<Record<Endpoint['auth'], readonly ErrorCode[]>> = {
   node: ['token_missing', 'token_invalid', 'insufficient_permissions'],
 };
 
+/** By the budget of its caller or of its address: whoever has no good token, or needs none for a mutation. */
+const isLimited = ({ rate, auth, method }: Endpoint): boolean =>
+  rate !== 'none' || auth !== 'none' || method !== 'get';
+
 /**
  * Every error answer that an endpoint may give, by ascending status: those of its kind (caller, body, rate class)
  * and those that it declares. `invalid_request` appears under its transport statuses (D-0002).
  */
 export function errorAnswers(of: Endpoint): readonly ErrorAnswer[] {
   const pairs: (readonly [ErrorStatus, ErrorCode])[] = [...everyEndpoint];
-  if (of.body !== undefined) pairs.push(...withBody);
+  if (of.method !== 'get') pairs.push(...everyMutation);
   const own: ErrorCode[] = [...byCaller[of.auth], ...of.errors];
-  if (of.rate !== 'none') own.push('rate_limit_exceeded');
+  if (isLimited(of)) own.push('rate_limit_exceeded');
   for (const code of own) pairs.push([errorCatalogue[code].status, code]);
 
   const catalogueOrder = Object.keys(errorCatalogue);

@@ -537,6 +537,8 @@ export interface operations {
           });
         };
       };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
       429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
@@ -628,6 +630,7 @@ export interface operations {
       405: components['responses']['MethodNotAllowed'];
       413: components['responses']['PayloadTooLarge'];
       415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       /** `upstream_error`. */
       502: {
@@ -1038,6 +1041,8 @@ export interface operations {
           });
         };
       };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
       429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
@@ -1115,6 +1120,8 @@ export interface operations {
           });
         };
       };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
       429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
@@ -1165,7 +1172,7 @@ export interface operations {
     };
   };
   /**
-   * Takes one OpenSSH public key line (ed25519, ecdsa, RSA of 2048 bits or more, and the sk- kinds). Anything else, a private key above all, is a `validation_error`.
+   * Takes one OpenSSH public key line (ed25519, ecdsa, RSA of 2048 bits or more, and the sk- kinds). Anything else, a private key above all, is a `validation_error`; so is a key beyond `ssh_keys.max_per_user`.
    *
    * Caller: A signed-in user.
    */
@@ -1294,19 +1301,26 @@ export interface operations {
           });
         };
       };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
       429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
     };
   };
   /**
-   * What can be allocated, with price and free capacity.
+   * What can be allocated, with price and free capacity, by code.
    *
    * Caller: A signed-in user.
    */
   listSkus: {
     parameters: {
-      query?: never;
+      query?: {
+        /** Most items of one page. */
+        limit?: number;
+        /** `next_cursor` of the page before. */
+        cursor?: string;
+      };
       header?: {
         /** Ties this request to others; made by the server when absent or unfit. */
         'X-Correlation-Id'?: string;
@@ -1316,7 +1330,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** The catalogue. */
+      /** A page. */
       200: {
         headers: {
           'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
@@ -1326,7 +1340,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['SkuList'];
+          'application/json': components['schemas']['SkuPage'];
         };
       };
       400: components['responses']['BadRequest'];
@@ -1510,6 +1524,8 @@ export interface operations {
           });
         };
       };
+      413: components['responses']['PayloadTooLarge'];
+      415: components['responses']['UnsupportedMediaType'];
       429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
@@ -2322,7 +2338,12 @@ export interface operations {
    */
   adminListPolicies: {
     parameters: {
-      query?: never;
+      query?: {
+        /** Most items of one page. */
+        limit?: number;
+        /** `next_cursor` of the page before. */
+        cursor?: string;
+      };
       header?: {
         /** Ties this request to others; made by the server when absent or unfit. */
         'X-Correlation-Id'?: string;
@@ -2332,7 +2353,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** All keys. */
+      /** A page. */
       200: {
         headers: {
           'X-Correlation-Id'?: components['headers']['X-Correlation-Id'];
@@ -2342,7 +2363,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['PolicyList'];
+          'application/json': components['schemas']['PolicyPage'];
         };
       };
       400: components['responses']['BadRequest'];
@@ -2355,7 +2376,7 @@ export interface operations {
     };
   };
   /**
-   * A value of another type or outside its bounds is a `validation_error`; so is `full-reimage` while `maas.enabled` is false.
+   * A value of another type or outside its bounds is a `validation_error`; so is `full-reimage`, which needs a MAAS adapter.
    *
    * Caller: An admin.
    */
@@ -2667,7 +2688,7 @@ export interface operations {
     };
   };
   /**
-   * One that is open, or was replayed and has shown no effect. It stays readable and is never replayed. Should the message arrive once more, it is open again.
+   * One that is open, or was replayed and has shown no effect. It stays readable and is never replayed. Should the message arrive once more, it is open again. A replay that was sent before and is still on its way is not called back: it may have its effect afterwards.
    *
    * Caller: An admin.
    */
@@ -3093,12 +3114,13 @@ export interface operations {
         };
       };
       405: components['responses']['MethodNotAllowed'];
+      429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
     };
   };
   /**
-   * Idempotent: the first report wins, a repeat answers 200 with `duplicate`. A stale fence is refused with 409.
+   * Idempotent: the first report wins, a repeat answers 200 with `duplicate`. A stale fence is refused with 409. An error code by which the plane itself speaks of tasks is kept as `reported_<code>`.
    *
    * Caller: The agent of the node in the path.
    */
@@ -3161,6 +3183,7 @@ export interface operations {
       };
       413: components['responses']['PayloadTooLarge'];
       415: components['responses']['UnsupportedMediaType'];
+      429: components['responses']['TooManyRequests'];
       500: components['responses']['InternalError'];
       503: components['responses']['ServiceUnavailable'];
     };
@@ -3359,6 +3382,8 @@ export interface components {
       /** The message without secrets; null when it is no JSON object. */
       body: ({ [key: string]: unknown } | null);
       body_bytes: number;
+      /** Length of a message that was too long to be kept with its headers: `body_bytes` of it are left, and it cannot be replayed. Null when all of it is there. */
+      whole_body_bytes: (number | null);
     };
     DeadLetterOrder: {
       /** Why; kept in the audit log. Not for personal data. */
@@ -3679,7 +3704,7 @@ export interface components {
       };
     };
     Policy: {
-      key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'notification.max_connections_per_user' | 'notification.retention_days' | 'event.log_retention_days' | 'event.memory_days' | 'dead_letter.alert_window_seconds' | 'dead_letter.retention_days' | 'node.offline_after_seconds');
+      key: ('billing.low_balance_threshold_minor' | 'billing.window_seconds' | 'billing.minimum_deposit_minor' | 'billing.maximum_deposit_minor' | 'allocation.max_concurrent_per_user' | 'allocation.refund_window_days' | 'rate_limit.api_requests_per_minute' | 'rate_limit.terminal_token_requests_per_minute' | 'rate_limit.financial_requests_per_minute' | 'rate_limit.admin_overview_requests_per_minute' | 'terminal.session_max_ttl_seconds' | 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled' | 'auth.service_account_token_ttl_seconds' | 'allocation.isolation_model' | 'maas.enabled' | 'allocation.task_timeout_seconds' | 'allocation.task_attempts' | 'allocation.task_retry_milliseconds' | 'notification.max_connections_per_user' | 'notification.retention_days' | 'event.log_retention_days' | 'event.memory_days' | 'dead_letter.alert_window_seconds' | 'dead_letter.retention_days' | 'ssh_keys.max_per_user' | 'node.offline_after_seconds');
       type: ('int' | 'bool' | 'string');
       value: (number | boolean | string);
       default: (number | boolean | string);
@@ -3687,8 +3712,9 @@ export interface components {
       /** Null while the default stands. */
       updated_at: (string | null);
     };
-    PolicyList: {
+    PolicyPage: {
       items: components['schemas']['Policy'][];
+      next_cursor: (string | null);
     };
     PolicySet: {
       value: (number | boolean | string);
@@ -3773,8 +3799,9 @@ export interface components {
       /** Nodes that could be placed right now. */
       available: number;
     };
-    SkuList: {
+    SkuPage: {
       items: components['schemas']['Sku'][];
+      next_cursor: (string | null);
     };
     SshKey: {
       id: string;

@@ -24,7 +24,7 @@ export const createSshKey = endpoint({
   summary: 'Register a public key; used by allocations made afterwards',
   description:
     'Takes one OpenSSH public key line (ed25519, ecdsa, RSA of 2048 bits or more, and the sk- kinds). Anything else, a ' +
-    'private key above all, is a `validation_error`.',
+    'private key above all, is a `validation_error`; so is a key beyond `ssh_keys.max_per_user`.',
   idempotent: true,
   params: undefined,
   query: undefined,

@@ -97,6 +97,9 @@ export const allocationPrepareResult = z
   })
   .meta({ id: 'NodeAllocationPrepareTaskResult' });
 
+/** Longest age that an agent may tell, in seconds: a year. An instant is made of it. */
+export const maxStoppedAgeSeconds = 31_536_000;
+
 export const allocationCleanupResult = z
   .strictObject({
     task_type: z.literal('node.allocation_cleanup'),
@@ -104,6 +107,7 @@ export const allocationCleanupResult = z
     stopped_age_seconds: z
       .number()
       .min(0)
+      .max(maxStoppedAgeSeconds)
       .meta({ description: 'How long ago, on a monotonic clock, the last process ended.' }),
     processes_ended: z.int().min(0),
     user_removed: z.boolean(),
@@ -212,7 +216,8 @@ export const postTaskResult = endpoint({
   path: '/internal/v1/nodes/{node_id}/tasks/{task_id}/result',
   summary: 'Report how a task ended',
   description:
-    'Idempotent: the first report wins, a repeat answers 200 with `duplicate`. A stale fence is refused with 409.',
+    'Idempotent: the first report wins, a repeat answers 200 with `duplicate`. A stale fence is refused with 409. An ' +
+    'error code by which the plane itself speaks of tasks is kept as `reported_<code>`.',
   idempotent: false,
   params: z.object({ node_id: z.uuid(), task_id: z.uuid() }),
   query: undefined,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { endpoint, moneySchema } from '../http.api.ts';
+import { endpoint, moneySchema, pageOf, pageQuery } from '../http.api.ts';
 import { skuCode } from '../allocations/allocation.api.ts';
 
 const skuSchema = z
@@ -21,19 +21,14 @@ export const listSkus = endpoint({
   path: '/api/v1/catalog/skus',
   listener: 'public',
   tag: 'catalog',
-  summary: 'What can be allocated, with price and free capacity',
+  summary: 'What can be allocated, with price and free capacity, by code',
   auth: 'user',
   rate: 'api',
   idempotent: false,
   params: undefined,
-  query: undefined,
+  query: z.strictObject(pageQuery),
   body: undefined,
-  responses: {
-    200: {
-      description: 'The catalogue.',
-      schema: z.strictObject({ items: z.array(skuSchema) }).meta({ id: 'SkuList' }),
-    },
-  },
+  responses: { 200: { description: 'A page.', schema: pageOf('SkuPage', skuSchema) } },
   errors: [],
 });
 

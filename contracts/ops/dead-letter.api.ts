@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { wireId } from '../envelope.ts';
 import { endpoint, instantSchema, lineOfText, pageOf, pageQuery, uuidParam } from '../http.api.ts';
 import { deadLetterReasons, deadLetterStates } from './dead-letter.ts';
 import { dlqReplaySchema } from './dlq-replay.api.ts';
@@ -21,7 +22,7 @@ const deadLetterSchema = z
     consumer: z.string(),
     consumer_group: z.string(),
     subject: z.string(),
-    event_id: z.uuid().nullable(),
+    event_id: wireId.nullable(),
     correlation_id: z.string().nullable(),
     reason: z.enum(deadLetterReasons).meta({ description: 'Of its newest arrival, as the fields below.' }),
     error_code: z.string().nullable(),
@@ -53,6 +54,15 @@ const deadLetterDetailSchema = deadLetterSchema
       .nullable()
       .meta({ description: 'The message without secrets; null when it is no JSON object.' }),
     body_bytes: z.int().min(0),
+    whole_body_bytes: z
+      .int()
+      .min(0)
+      .nullable()
+      .meta({
+        description:
+          'Length of a message that was too long to be kept with its headers: `body_bytes` of it are left, and it cannot be ' +
+          'replayed. Null when all of it is there.',
+      }),
   })
   .meta({ id: 'DeadLetterDetail' });
 
@@ -134,7 +144,8 @@ export const adminDiscardDeadLetter = endpoint({
   summary: 'Close a dead letter without its effect',
   description:
     'One that is open, or was replayed and has shown no effect. It stays readable and is never replayed. Should the ' +
-    'message arrive once more, it is open again.',
+    'message arrive once more, it is open again. A replay that was sent before and is still on its way is not called ' +
+    'back: it may have its effect afterwards.',
   idempotent: true,
   audit: 'dead_letter.discard',
   params: uuidParam('dead_letter_id'),

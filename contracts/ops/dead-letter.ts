@@ -1,4 +1,5 @@
 /** Plain facts of the dead-letter queue, shared by consumers, tables and API. */
+import type { ErrorCode } from '../errors.ts';
 
 /** Why a message was given up. */
 export const deadLetterReasons = [
@@ -22,6 +23,9 @@ export type DeadLetterReason = (typeof deadLetterReasons)[number];
 export const deadLetterStates = ['open', 'replayed', 'discarded'] as const;
 export type DeadLetterState = (typeof deadLetterStates)[number];
 
+/** What the header of the error code may say: a code of the catalogue, the reason itself, or the SQLSTATE of a failure. */
+export type DeadLetterCode = ErrorCode | DeadLetterReason | 'foreign_message' | `sqlstate_${string}`;
+
 /** Headers of a message in the DLQ. */
 export const deadLetterHeaders = {
   reason: 'Gpuaas-Dlq-Reason',
@@ -35,6 +39,8 @@ export const deadLetterHeaders = {
   deliveries: 'Gpuaas-Dlq-Deliveries',
   firstAt: 'Gpuaas-Dlq-First-At',
   lastAt: 'Gpuaas-Dlq-Last-At',
+  /** Only with a body that was cut, because with these headers it was too long to be stored: its length in bytes. */
+  wholeBytes: 'Gpuaas-Dlq-Whole-Bytes',
 } as const;
 
 /** Header of a replayed message: which replay of this letter it is, from 1. */

@@ -8,6 +8,8 @@ export interface LetterStanding {
   /** Its consumer has the effect. */
   readonly resolved: boolean;
   readonly consumerGroup: string;
+  /** Its body is not whole. */
+  readonly isCut: boolean;
 }
 
 /**
@@ -15,7 +17,7 @@ export interface LetterStanding {
  * be replayed again: its message may be lost.
  */
 export function replayRefusal(letter: LetterStanding): ErrorCode | undefined {
-  if (letter.consumerGroup === strangersGroup) return 'dead_letter_not_replayable';
+  if (letter.consumerGroup === strangersGroup || letter.isCut) return 'dead_letter_not_replayable';
   return discardRefusal(letter);
 }
 

@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { wireId } from '../envelope.ts';
 import { endpoint, instantSchema, pageOf, pageQuery } from '../http.api.ts';
 
 const loggedEventSchema = z
   .strictObject({
-    event_id: z.uuid(),
+    event_id: wireId,
     event_type: z.string(),
     version: z.string(),
     correlation_id: z.string(),
@@ -31,8 +32,8 @@ export const adminListEvents = endpoint({
   query: z.strictObject({
     subject: z.string().min(1).max(200).optional(),
     correlation_id: z.string().min(1).max(128).optional(),
-    from: z.iso.datetime({ offset: true }).optional().meta({ description: 'Received then or later.' }),
-    to: z.iso.datetime({ offset: true }).optional().meta({ description: 'Received earlier.' }),
+    from: instantSchema.optional().meta({ description: 'Received then or later.' }),
+    to: instantSchema.optional().meta({ description: 'Received earlier.' }),
     ...pageQuery,
   }),
   body: undefined,

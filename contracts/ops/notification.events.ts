@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import type { SocketChannel } from '../envelope.ts';
+import { type SocketChannel, wireId } from '../envelope.ts';
 import { notificationSeverities, notificationTypes } from './notification.ts';
 
 /** A notification as a user receives it. */
 export const userNotificationPayload = z
   .strictObject({
-    id: z.uuid(),
+    id: wireId,
     occurred_at: z.iso.datetime({ offset: true }),
     severity: z.enum(notificationSeverities),
     type: z.enum(notificationTypes),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { endpoint, instantSchema } from '../http.api.ts';
+import { endpoint, instantSchema, pageOf, pageQuery } from '../http.api.ts';
 import { policyKeys, type PolicyKey } from '../policies.ts';
 
 const policyKey = z.enum(policyKeys as [PolicyKey, ...PolicyKey[]]);
@@ -26,14 +26,9 @@ export const adminListPolicies = endpoint({
   summary: 'Every policy key with its value and default',
   idempotent: false,
   params: undefined,
-  query: undefined,
+  query: z.strictObject(pageQuery),
   body: undefined,
-  responses: {
-    200: {
-      description: 'All keys.',
-      schema: z.strictObject({ items: z.array(policySchema) }).meta({ id: 'PolicyList' }),
-    },
-  },
+  responses: { 200: { description: 'A page.', schema: pageOf('PolicyPage', policySchema) } },
   errors: [],
 });
 
@@ -44,8 +39,8 @@ export const adminSetPolicy = endpoint({
   path: '/api/v1/admin/policies/{policy_key}',
   summary: 'Set one policy value',
   description:
-    'A value of another type or outside its bounds is a `validation_error`; so is `full-reimage` while `maas.enabled` is ' +
-    'false.',
+    'A value of another type or outside its bounds is a `validation_error`; so is `full-reimage`, which needs a MAAS ' +
+    'adapter.',
   idempotent: true,
   audit: 'policy.set',
   params: z.object({

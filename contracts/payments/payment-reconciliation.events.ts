@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 /** A payment that the provider and the ledger tell differently. */
 export const reconcileFailed = channel({
@@ -12,8 +12,8 @@ export const reconcileFailed = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      user_id: z.uuid(),
-      payment_session_id: z.uuid(),
+      user_id: wireId,
+      payment_session_id: wireId,
       stripe_session_id: z.string(),
       reason: z.string(),
     })

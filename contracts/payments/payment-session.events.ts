@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 /** A payment that reached the ledger. */
 export const balanceCredited = channel({
@@ -12,7 +12,7 @@ export const balanceCredited = channel({
   nats: usualDelivery,
   payload: z
     .strictObject({
-      user_id: z.uuid(),
+      user_id: wireId,
       amount_minor: z.int().min(1),
       currency: z.string().regex(/^[A-Z]{3}$/),
       source: z.enum(['stripe_webhook']),

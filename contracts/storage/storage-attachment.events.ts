@@ -1,14 +1,14 @@
 import { z } from 'zod';
-import { channel, usualDelivery } from '../envelope.ts';
+import { channel, usualDelivery, wireId } from '../envelope.ts';
 
 const payload = z
   .strictObject({
-    attachment_id: z.uuid(),
+    attachment_id: wireId,
     bucket_id: z.string(),
-    project_id: z.uuid(),
-    allocation_id: z.uuid().nullable().optional(),
-    workload_instance_id: z.uuid().nullable().optional(),
-    node_id: z.uuid().nullable().optional(),
+    project_id: wireId,
+    allocation_id: wireId.nullable().optional(),
+    workload_instance_id: wireId.nullable().optional(),
+    node_id: wireId.nullable().optional(),
     provider_backend: z.enum(['local_dev', 'weka', 'vast', 'ddn', 'nvme_pool', 's3_compatible', 'unknown']),
     mount_path: z.string(),
     access_mode: z.enum(['read_only', 'read_write']),

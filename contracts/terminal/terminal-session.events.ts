@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { binaryFrame, type SocketChannel } from '../envelope.ts';
+import { binaryFrame, type SocketChannel, wireId } from '../envelope.ts';
 import { posixId, posixUsername } from '../nodes/node-task.api.ts';
 
 const textOrNull = z.string().nullable().optional();
@@ -20,7 +20,7 @@ export const terminalControlPayload = z
       'auth_failed',
       'admin_terminate',
     ]),
-    session_id: z.uuid(),
+    session_id: wireId,
     message: z.string(),
     ...startFailure,
     retryable: z.boolean(),
@@ -40,9 +40,9 @@ export const terminalHeartbeat = z
 /** Parameters of the node task `terminal.open`. */
 export const terminalOpenTaskParams = z
   .strictObject({
-    session_id: z.uuid(),
-    user_id: z.uuid(),
-    allocation_id: z.uuid(),
+    session_id: wireId,
+    user_id: wireId,
+    allocation_id: wireId,
     username: posixUsername,
     uid: posixId,
     gid: posixId,
@@ -60,7 +60,7 @@ export const terminalOpenTaskParams = z
 /** One line of the stream between gateway and node-agent. */
 export const terminalStreamFrame = z
   .strictObject({
-    session_id: z.uuid(),
+    session_id: wireId,
     type: z.enum(['data', 'resize', 'close']),
     direction: z.enum(['upstream', 'downstream']),
     payload: z.base64().meta({ format: 'byte', description: 'Base64, with `data`.' }).nullable().optional(),
@@ -92,7 +92,7 @@ export const terminalSocket: SocketChannel = {
     'A terminal of one allocation. A terminal token, used once, opens it; a token in the URL is refused. Binary frames ' +
     'carry the bytes of the terminal, JSON frames its control. Closes with 4401 when the token is not valid, 4403 when ' +
     'it does not cover the allocation, 1011 on an internal error.',
-  parameters: { allocation_id: { description: 'The allocation.', schema: z.uuid() } },
+  parameters: { allocation_id: { description: 'The allocation.', schema: wireId } },
   headers: {
     Authorization: 'Bearer and the terminal token; for clients that are no browsers.',
     'Sec-WebSocket-Protocol': 'Carries the terminal token of a browser, which cannot set other headers.',

@@ -4,6 +4,7 @@ import { CodedError } from '../../contracts/errors.ts';
 import { violatedConstraint, type Queryable, type Tx } from '../client.ts';
 import { now } from '../clock.ts';
 import { sshKeys, users } from '../schema.ts';
+import { lockUser } from './access.store.ts';
 
 export interface SshKeyView {
   readonly id: string;
@@ -31,6 +32,12 @@ const sshKeyView = (row: typeof sshKeys.$inferSelect): SshKeyView => ({
   public_key: row.publicKey,
   created_at: row.createdAt.toISOString(),
 });
+
+/** How many keys a user has. Until the transaction ends nobody else can learn it this way, so none is added unseen. */
+export async function lockedKeyCount(tx: Tx, userId: string): Promise<number> {
+  await lockUser(tx, userId);
+  return await tx.$count(sshKeys, eq(sshKeys.userId, userId));
+}
 
 /** Registers a key. @throws CodedError ssh_key_already_exists. */
 export async function insertSshKey(tx: Tx, key: NewSshKey): Promise<SshKeyView> {

@@ -1,4 +1,5 @@
 import { and, eq, inArray, isNull, lt, sql } from 'drizzle-orm';
+import { maxStoppedAgeSeconds } from '../../contracts/nodes/node-task.api.ts';
 import type { NodeTaskVerdict } from '../../contracts/nodes/node-task.tasks.ts';
 import { uuid5 } from '../../contracts/uuid5.ts';
 import type { Queryable, Tx } from '../client.ts';
@@ -174,14 +175,15 @@ export const uncompletedTasks = (q: Queryable, ageMs: number, limit: number): Pr
 
 const stoppedStatement = statement<{ allocation_id: string }, { stopped: Date | null }>(
   'node-task-stopped',
-  `select min(result_at - make_interval(secs => (result ->> 'stopped_age_seconds')::float8)) as stopped
+  `select min(result_at - make_interval(
+    secs => least((result ->> 'stopped_age_seconds')::float8, ${maxStoppedAgeSeconds}))) as stopped
   from node_tasks
   where allocation_id = :allocation_id::uuid and kind = 'node.allocation_cleanup' and state = 'succeeded'`,
 );
 
 /**
  * When the tenant's work stopped, by the latest cleanup of an allocation: the agent's age turned into an instant at
- * receipt; null without one.
+ * receipt; null without one. A stored age above the contract's longest counts as that.
  */
 export async function stoppedAt(q: Queryable, allocationId: string): Promise<Date | null> {
   const [found] = await stoppedStatement(q, { allocation_id: allocationId });

@@ -1,4 +1,4 @@
-import { asc, eq, sql } from 'drizzle-orm';
+import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import type { Queryable } from '../client.ts';
 import { now } from '../clock.ts';
 import { skus } from '../schema.ts';
@@ -15,10 +15,15 @@ export interface SkuView {
 }
 
 /**
- * The SKUs on offer, by code. `available` counts nodes that could be placed now: available, in contact within
+ * The SKUs on offer, by code; one more than `limit` when there are more. `available` counts nodes that could be placed now: available, in contact within
  * `offlineAfterSeconds`, and without any placement.
  */
-export async function listSkuViews(q: Queryable, offlineAfterSeconds: number): Promise<SkuView[]> {
+export async function listSkuViews(
+  q: Queryable,
+  offlineAfterSeconds: number,
+  after: string | undefined,
+  limit: number,
+): Promise<SkuView[]> {
   // Names are written out: drizzle drops the table of a column where a select has only one.
   const available = sql<number>`(select count(*)::int from nodes
     where nodes.sku = skus.code and nodes.state = 'available'
@@ -27,8 +32,9 @@ export async function listSkuViews(q: Queryable, offlineAfterSeconds: number): P
   const rows = await q
     .select({ sku: skus, available })
     .from(skus)
-    .where(eq(skus.offered, true))
-    .orderBy(asc(skus.code));
+    .where(and(eq(skus.offered, true), after === undefined ? undefined : gt(skus.code, after)))
+    .orderBy(asc(skus.code))
+    .limit(limit + 1);
   return rows.map(({ sku, available: count }) => ({
     code: sku.code,
     title: sku.title,

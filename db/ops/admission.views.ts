@@ -1,6 +1,7 @@
 import type { AllocationRequest, OperationOutcome } from '../../contracts/allocations/allocation.messages.ts';
 import { liveAllocationStates } from '../../contracts/allocations/allocation.lifecycle.ts';
 import type { ErrorCode } from '../../contracts/errors.ts';
+import { unkeptIsolationModel } from '../../contracts/policies.ts';
 import type { Tx } from '../client.ts';
 import { placeable } from '../nodes/placement.store.ts';
 import { statement, type Parameters } from '../statement.ts';
@@ -21,7 +22,11 @@ const refusedByFacts = `
     then 'ownership_required' else 'project_not_found' end
   when (
     select count(*) from allocations where user_id = :user_id::uuid and state in (${live})
-  ) >= :max_concurrent_per_user::int then 'allocation_concurrency_limit'`;
+  ) >= :max_concurrent_per_user::int then 'allocation_concurrency_limit'
+  when exists (
+    select 1 from policy_values where key = 'allocation.isolation_model'
+      and value = to_jsonb('${unkeptIsolationModel}'::text)
+  ) then 'sku_unavailable'`;
 
 /**
  * A part of one statement: why an allocation would be refused right now, as `code`, null when nothing speaks against it.

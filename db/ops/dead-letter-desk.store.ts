@@ -33,6 +33,8 @@ export async function discardDeadLetter(tx: Tx, id: string, reason: string): Pro
  */
 export const hasEffect = sql<boolean>`exists (
   select 1 from consumed_events c where c.consumer = dead_letters.consumer and c.event_id = dead_letters.event_id)`;
+/** The letter's body is only the beginning of its message. */
+export const isCut = sql<boolean>`coalesce(dead_letters.history -> 0 ? 'whole_bytes', false)`;
 const isOpen = eq(deadLetters.state, 'open');
 const mayBeLost = and(eq(deadLetters.state, 'replayed'), not(hasEffect));
 
@@ -44,6 +46,7 @@ const selected = (filter: DlqReplayFilter): (SQL | undefined)[] => [
       : isOpen
     : and(eq(deadLetters.id, filter.dead_letter_id), or(isOpen, mayBeLost)),
   ne(deadLetters.consumerGroup, strangersGroup),
+  not(isCut),
   filter.subject === undefined ? undefined : eq(deadLetters.subject, filter.subject),
   filter.consumer === undefined ? undefined : eq(deadLetters.consumer, filter.consumer),
   filter.reason === undefined ? undefined : eq(deadLetters.reason, filter.reason),

@@ -30,10 +30,17 @@ export interface ArrivedLetter {
   readonly lastAt: Date;
   /** Place in the DLQ stream. */
   readonly dlqSeq: number;
+  /** Length of the message in bytes where `body` is only its beginning. */
+  readonly wholeBytes?: number;
 }
 
 /** `first`: a new letter. `again`: it failed once more and is open again. `known`: this arrival is written down. */
 export type LetterArrival = 'first' | 'again' | 'known';
+
+/** The first arrival keeps how long a body was that came cut; a letter keeps the body of its first arrival. */
+export interface KeptArrival extends DeadLetterArrival {
+  readonly whole_bytes?: number;
+}
 
 /**
  * Writes an arrival down: one row per consumer and message, with the history of its arrivals. Idempotent by the place
@@ -41,8 +48,9 @@ export type LetterArrival = 'first' | 'again' | 'known';
  */
 export async function recordDeadLetter(
   tx: Tx,
-  letter: ArrivedLetter,
+  arrived: ArrivedLetter,
 ): Promise<{ readonly id: string; readonly arrival: LetterArrival }> {
+  const { wholeBytes, ...letter } = arrived;
   const id = uuid5('dead-letter', letter.consumer, letter.messageKey);
   const arrival: DeadLetterArrival = {
     dlq_seq: letter.dlqSeq,
@@ -53,9 +61,10 @@ export async function recordDeadLetter(
     deliveries: letter.deliveries,
     stored_at: letter.firstAt.toISOString(),
   };
+  const first: KeptArrival = wholeBytes === undefined ? arrival : { ...arrival, whole_bytes: wholeBytes };
   const [inserted] = await tx
     .insert(deadLetters)
-    .values({ id, ...letter, state: 'open', history: [arrival], updatedAt: now })
+    .values({ id, ...letter, state: 'open', history: [first], updatedAt: now })
     .onConflictDoNothing()
     .returning({ id: deadLetters.id });
   if (inserted !== undefined) return { id, arrival: 'first' };

@@ -6,10 +6,12 @@ import {
   type DeadLetterReason,
   type DeadLetterState,
 } from '../../contracts/ops/dead-letter.ts';
+import type { LetterStanding } from '../../contracts/ops/dlq-replay.guards.ts';
 import type { Queryable } from '../client.ts';
 import { deadLetters } from '../schema.ts';
-import { hasEffect } from './dead-letter-desk.store.ts';
+import { hasEffect, isCut } from './dead-letter-desk.store.ts';
 import type { DeadLetterRow } from './dead-letter.schema.ts';
+import type { KeptArrival } from './dead-letter.store.ts';
 
 export interface DeadLetterFilter {
   readonly state?: DeadLetterState | undefined;
@@ -76,13 +78,16 @@ export async function listDeadLetterViews(
   return rows.map((found) => ({ view: viewOf(found.row, found.resolved), seq: found.row.seq }));
 }
 
-/** The view of one letter and what its guards look at; undefined when there is none. */
-export async function getDeadLetterView(
-  q: Queryable,
-  id: string,
-): Promise<{ readonly view: DeadLetterView; readonly row: DeadLetterRow } | undefined> {
+/** A letter with what its guards look at. */
+interface FoundDeadLetter {
+  readonly view: DeadLetterView;
+  readonly row: DeadLetterRow & Pick<LetterStanding, 'isCut'>;
+}
+
+/** The view of one letter; undefined when there is none. */
+export async function getDeadLetterView(q: Queryable, id: string): Promise<FoundDeadLetter | undefined> {
   const [found] = await q
-    .select({ row: getTableColumns(deadLetters), resolved })
+    .select({ row: { ...getTableColumns(deadLetters), isCut }, resolved })
     .from(deadLetters)
     .where(eq(deadLetters.id, id));
   return found && { view: viewOf(found.row, found.resolved), row: found.row };
@@ -90,7 +95,7 @@ export async function getDeadLetterView(
 
 /** Everything about a letter. `sanitise` removes secrets from what was in the message. */
 export function deadLetterDetailView(
-  found: { readonly view: DeadLetterView; readonly row: DeadLetterRow },
+  found: FoundDeadLetter,
   sanitise: (value: unknown) => unknown,
 ): DeadLetterDetailView {
   const { view, row } = found;
@@ -111,11 +116,18 @@ export function deadLetterDetailView(
     })),
     body: bodyOf(row.body, sanitise),
     body_bytes: row.body.byteLength,
+    whole_body_bytes: wholeBytesOf(row),
   };
 }
 
+const wholeBytesOf = (row: DeadLetterRow): number | null =>
+  (row.history[0] as KeptArrival | undefined)?.whole_bytes ?? null;
+
 /** The headers that the letter came with. */
 function headersOf(row: DeadLetterRow): Record<string, string> {
+  const wholeBytes = wholeBytesOf(row);
+  // What recovery sends past a stream lies in REPLAYS too and carries no number.
+  const isReplay = row.stream === 'REPLAYS' && row.replays > 0;
   const found = {
     [deadLetterHeaders.reason]: row.reason,
     [deadLetterHeaders.errorCode]: row.errorCode,
@@ -128,8 +140,9 @@ function headersOf(row: DeadLetterRow): Record<string, string> {
     [deadLetterHeaders.deliveries]: String(row.deliveries),
     [deadLetterHeaders.firstAt]: row.firstAt.toISOString(),
     [deadLetterHeaders.lastAt]: row.lastAt.toISOString(),
+    [deadLetterHeaders.wholeBytes]: wholeBytes === null ? null : String(wholeBytes),
     'Correlation-Id': row.correlationId,
-    [replayHeader]: row.stream === 'REPLAYS' ? String(row.replays) : null,
+    [replayHeader]: isReplay ? String(row.replays) : null,
   };
   const given = Object.entries(found).flatMap(([name, value]) => (value === null ? [] : [[name, value]]));
   return Object.fromEntries(given) as Record<string, string>;

@@ -139,7 +139,25 @@ export async function ageOut(q: Queryable, kind: AgedKind, days: number, batch: 
 export interface Owing {
   readonly consumer: string;
   readonly subject: string;
+  /** What was published later is not looked at. */
+  readonly until: Date;
 }
+
+const owingParameters = (owing: readonly Owing[]) => ({
+  consumers: owing.map((one) => one.consumer),
+  subjects: owing.map((one) => one.subject),
+  untils: owing.map((one) => one.until.toISOString()),
+});
+type OwingParameters = ReturnType<typeof owingParameters>;
+
+/** Parts of a statement: who owes, and whether a published row `p` is owed by `w`. */
+const owingRows = `owing as (
+    select * from unnest(:consumers::text[], :subjects::text[], :untils::timestamptz[]) as o(consumer, subject, until)
+  )`;
+const isOwed = `w.subject = p.subject and p.published_at <= w.until
+      and not exists (select 1 from consumed_events c where c.consumer = w.consumer and c.event_id = p.event_id)
+      and not exists (
+        select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = p.event_id::text)`;
 
 /** One page of the outbox that was looked through. */
 export interface RepublishedPage {
@@ -149,25 +167,16 @@ export interface RepublishedPage {
   readonly lastId: number | null;
 }
 
-const republishStatement = statement<
-  { consumers: readonly string[]; subjects: readonly string[]; after: number; limit: number },
-  RepublishedPage
->(
+const republishStatement = statement<OwingParameters & { after: number; limit: number }, RepublishedPage>(
   'outbox-republish',
-  `with owing as (
-    select * from unnest(:consumers::text[], :subjects::text[]) as o(consumer, subject)
-  ), page as (
-    select id, event_id, subject from outbox
+  `with ${owingRows}, page as (
+    select id, event_id, subject, published_at from outbox
     where id > :after::bigint and published_at is not null
     order by id limit :limit::int
   ), put as (
     update outbox set published_at = null
     where published_at is not null and id in (
-      select p.id from page p where exists (
-        select 1 from owing w where w.subject = p.subject
-          and not exists (select 1 from consumed_events c where c.consumer = w.consumer and c.event_id = p.event_id)
-          and not exists (
-            select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = p.event_id::text)))
+      select p.id from page p where exists (select 1 from owing w where ${isOwed}))
     returning id
   )
   select (select count(*) from put)::int as count, (select max(id) from page)::float8 as "lastId"`,
@@ -185,12 +194,7 @@ export async function republishOwed(
   afterId: number,
   limit: number,
 ): Promise<RepublishedPage> {
-  const [page] = await republishStatement(q, {
-    consumers: owing.map((one) => one.consumer),
-    subjects: owing.map((one) => one.subject),
-    after: afterId,
-    limit,
-  });
+  const [page] = await republishStatement(q, { ...owingParameters(owing), after: afterId, limit });
   return page ?? { count: 0, lastId: null };
 }
 
@@ -198,31 +202,23 @@ export async function republishOwed(
 export interface OwedEvent {
   readonly consumer: string;
   readonly eventId: string;
-  readonly subject: string;
-  readonly body: Readonly<Record<string, unknown>>;
-  readonly traceparent: string | null;
 }
 
 const owedStatement = statement<
-  { consumers: readonly string[]; subjects: readonly string[]; after: number; limit: number },
-  { readonly owed: OwedEvent[]; readonly lastId: number | null }
+  OwingParameters & { after: number; limit: number },
+  { readonly lastId: number | null } & (OwedEvent | { readonly consumer: null })
 >(
   'outbox-owed',
-  `with owing as (
-    select * from unnest(:consumers::text[], :subjects::text[]) as o(consumer, subject)
-  ), page as (
-    select id, event_id, subject, body, traceparent from outbox
+  `with ${owingRows}, page as (
+    select id, event_id, subject, published_at from outbox
     where id > :after::bigint and published_at is not null
     order by id limit :limit::int
   ), owed as (
-    select p.*, w.consumer from page p join owing w on w.subject = p.subject
-    where not exists (select 1 from consumed_events c where c.consumer = w.consumer and c.event_id = p.event_id)
-      and not exists (
-        select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = p.event_id::text)
+    select p.id, p.event_id, w.consumer from page p join owing w on ${isOwed}
   )
-  select (select max(id) from page)::float8 as "lastId", coalesce((
-    select jsonb_agg(jsonb_build_object('consumer', consumer, 'eventId', event_id, 'subject', subject, 'body', body,
-      'traceparent', traceparent) order by id, consumer) from owed), '[]') as owed`,
+  select seen.last_id::float8 as "lastId", owed.consumer, owed.event_id as "eventId"
+  from (select max(id) as last_id from page) seen left join owed on true
+  order by owed.id, owed.consumer`,
 );
 
 /**
@@ -236,11 +232,28 @@ export async function owedEvents(
   afterId: number,
   limit: number,
 ): Promise<{ readonly owed: readonly OwedEvent[]; readonly lastId: number | null }> {
-  const [page] = await owedStatement(q, {
-    consumers: owing.map((one) => one.consumer),
-    subjects: owing.map((one) => one.subject),
-    after: afterId,
-    limit,
-  });
-  return page ?? { owed: [], lastId: null };
+  const rows = await owedStatement(q, { ...owingParameters(owing), after: afterId, limit });
+  return {
+    owed: rows.flatMap((row) => (row.consumer === null ? [] : [row])),
+    lastId: rows[0]?.lastId ?? null,
+  };
+}
+
+/** An event as the outbox has it. */
+export interface StoredEvent {
+  readonly eventId: string;
+  readonly subject: string;
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly traceparent: string | null;
+}
+
+const storedStatement = statement<{ ids: readonly string[] }, StoredEvent>(
+  'outbox-stored',
+  `select event_id as "eventId", subject, body, traceparent from outbox where event_id = any(:ids::uuid[])`,
+);
+
+/** Events of the outbox by id, with their bodies; those that it no longer has are left out. */
+export async function storedEvents(q: Queryable, ids: readonly string[]): Promise<Map<string, StoredEvent>> {
+  const rows = await storedStatement(q, { ids });
+  return new Map(rows.map((row) => [row.eventId, row]));
 }

@@ -28,6 +28,9 @@ const leaseEnd = (leaseMs: number) => sql`clock_timestamp() + ${leaseMs}::int * 
 const intArray = (values: readonly number[]) => sql`${sql.param([...values])}::bigint[]`;
 const uuidArray = (values: readonly string[]) => sql`${sql.param([...values])}::uuid[]`;
 
+/** A lease that ends later than this many lengths from now was given before the clock was set back: it counts as over. */
+const longestLease = 2;
+
 /**
  * Takes up to `max` partitions that are free or whose lease ran out; their epoch grows.
  * @param leaseMs until when they are the owner's, from now.
@@ -44,6 +47,7 @@ export async function claimPartitions(
     where partition in (
       select partition from outbox_partitions
       where owner is null or expires_at is null or expires_at <= clock_timestamp()
+        or expires_at > ${leaseEnd(leaseMs * longestLease)}
       order by partition limit ${max} for update skip locked
     )
     returning partition, epoch`);
@@ -177,18 +181,25 @@ export async function markPublishedEvents(
   return result.rowCount ?? 0;
 }
 
-/** Subjects of the unpublished rows of a partition and the age of the oldest, in ms; undefined when there is none. */
-export async function waiting(
-  q: Queryable,
-  partition: number,
-): Promise<{ subjects: string[]; oldestAgeMs: number } | undefined> {
-  const result = await q.execute<{ subjects: string[] | null; age: string | null }>(sql`
+/** What waits in a partition. */
+export interface Backlog {
+  readonly subjects: readonly string[];
+  /** Of the oldest row, by the product's clock of now. */
+  readonly oldestAgeMs: number;
+  /** When that row was written, by the clock of then. */
+  readonly oldestAt: Date;
+}
+
+/** The unpublished rows of a partition; undefined when there is none. */
+export async function waiting(q: Queryable, partition: number): Promise<Backlog | undefined> {
+  const result = await q.execute<{ subjects: string[] | null; age: string | null; at: string | null }>(sql`
     select array_agg(distinct subject) as subjects,
-           extract(epoch from gpuaas_now() - min(created_at)) * 1000 as age
+           extract(epoch from gpuaas_now() - min(created_at)) * 1000 as age,
+           extract(epoch from min(created_at)) * 1000 as at
     from outbox where partition = ${partition} and published_at is null`);
   const row = result.rows[0];
   if (row?.subjects == null) return undefined;
-  return { subjects: row.subjects, oldestAgeMs: Number(row.age) };
+  return { subjects: row.subjects, oldestAgeMs: Number(row.age), oldestAt: new Date(Number(row.at)) };
 }
 
 /** How far the relays are behind. `stuckRows` are those older than `stuckAfterMs`. */

@@ -10,6 +10,7 @@ import {
 import { now } from '../clock.ts';
 import type { Queryable, Tx } from '../client.ts';
 import { policyValues } from '../schema.ts';
+import { statement } from '../statement.ts';
 
 /** Reads policy values; cheap enough to ask at every use. */
 export interface PolicyReader {
@@ -90,6 +91,20 @@ async function readPolicies(q: Queryable): Promise<Values> {
     if (isPolicyKey(key) && policyViolation(key, value) === undefined) values.set(key, value);
   }
   return values;
+}
+
+/** Any number; all processes use the same. */
+const policyLock = '7305214402';
+
+const lockPolicies = statement<Record<string, never>, object>(
+  'policy-lock',
+  `select pg_advisory_xact_lock(${policyLock})::text`,
+);
+
+/** Every stored value, with which nobody else compares one of theirs until the transaction ends. */
+export async function lockedPolicies(tx: Tx): Promise<Values> {
+  await lockPolicies(tx, {});
+  return await readPolicies(tx);
 }
 
 /** Sets a value that fits its declaration and gives what stood before (the default when nothing did). */

@@ -13,7 +13,7 @@ import { createDecided, operationIdOf, walkPages, type Wish } from './allocation
 const racers = 5;
 const racersAllowed = 2;
 const nodes = [
-  ...['shape', 'slurm', 'repeat', 'life', 'open', 'theirs'],
+  ...['shape', 'slurm', 'repeat', 'spelt', 'life', 'open', 'theirs'],
   ...Array.from({ length: 3 }, () => 'list'),
   ...Array.from({ length: racers }, () => 'race'),
 ];
@@ -103,6 +103,14 @@ describe('createAllocation', () => {
     const again = await create('repeat', { key: made.key });
     expect([again.status, again.body]).toEqual([201, made.body]);
     expect(again.headers.get('location')).toBe(made.headers.get('location'));
+  });
+
+  it('201 for an id in capitals: it is told, kept and repeated in its one spelling', async () => {
+    const projectId = projectOf('dev-user');
+    const made = await create('spelt', { projectId: projectId.toUpperCase() });
+    expect(made).toMatchObject({ status: 201, body: { project_id: projectId } });
+    const again = await create('spelt', { projectId, key: made.key });
+    expect([again.status, again.body]).toEqual([201, made.body]);
   });
 
   const good = () => ({ project_id: projectOf('dev-user'), sku: soldOut });

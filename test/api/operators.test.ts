@@ -151,6 +151,27 @@ describe('the catalogue', () => {
   });
 });
 
+describe('small lists', () => {
+  it.each(['/api/v1/catalog/skus', '/api/v1/admin/policies'])(
+    '200: %s page by page, each item once',
+    async (at) => {
+      const whole = items(await admin('GET', at));
+      const walked: unknown[] = [];
+      for (let cursor: unknown = ''; cursor !== null;) {
+        const page = await admin('GET', `${at}?limit=3${cursor === '' ? '' : `&cursor=${String(cursor)}`}`);
+        expect(page.status).toBe(200);
+        cursor = field(page, 'next_cursor');
+        expect(items(page)).toHaveLength(Math.min(3, whole.length - walked.length));
+        walked.push(...items(page));
+      }
+      expect(walked).toEqual(whole);
+      expect(walked.length).toBeGreaterThan(3);
+      for (const query of ['limit=0', 'limit=201', 'cursor=x', 'unknown=1'])
+        expect((await admin('GET', `${at}?${query}`)).status, query).toBe(400);
+    },
+  );
+});
+
 describe('policies', () => {
   it('200: every key, with the default until it is set', async () => {
     const all = items<{ key: string; value: unknown; default: unknown; updated_at: unknown }>(
@@ -174,12 +195,10 @@ describe('policies', () => {
     ['billing.window_seconds',             '30',           400],
     ['maas.enabled',                       true,           200],
     ['maas.enabled',                       1,              400],
-    ['allocation.isolation_model',         'full-reimage', 200],
+    ['allocation.isolation_model',         'full-reimage', 400],
     ['allocation.isolation_model',         'none',         400],
-    ['maas.enabled',                       false,          400],
     ['allocation.isolation_model',         'user-revoke',  200],
     ['maas.enabled',                       false,          200],
-    ['allocation.isolation_model',         'full-reimage', 400],
     ['billing.unknown',                    1,              404],
   ])('%s = %j: %i', async (key, value, status) => {
     const answer = await admin('PUT', `/api/v1/admin/policies/${key}`, { body: { value } });
@@ -237,11 +256,34 @@ describe('adminListAuditLogs', () => {
   it.each([
     'from=0000-01-01T00:00:00Z',
     'to=9999-12-31T23:59:59.999Z',
+    'to=9999-12-31T23:59:59-01:00',
+    'from=0001-01-01T00:00:00%2B01:00',
     'from=2020-01-01T00:00:00%2B02:00',
     `actor_user_id=${randomUUID()}`,
     'action=%27%3B--',
   ])('200 for ?%s', async (query) => {
     expect((await admin('GET', `/api/v1/admin/audit-logs?${query}`)).status).toBe(200);
+    if (/^(from|to)=/.test(query))
+      expect((await admin('GET', `/api/v1/admin/events?${query}`)).status).toBe(200);
+  });
+
+  it('200: an id in any spelling, also of a refusal', async () => {
+    const id = randomUUID();
+    const at = `/api/v1/admin/allocations/${id.toUpperCase()}/force-release`;
+    const refused = await h.request('POST', at, { as: 'dev-user', body: { reason: 'r' } });
+    expect(refused.status).toBe(403);
+    for (const target of [id, id.toUpperCase()]) {
+      const rows = items<AuditRow>(await admin('GET', `/api/v1/admin/audit-logs?target_id=${target}`));
+      expect(rows).toMatchObject([{ target_id: id, result: 'refused' }]);
+    }
+    // What a client chose as its correlation id keeps its spelling.
+    const correlation = id.toUpperCase();
+    const headers = { 'x-correlation-id': correlation };
+    await h.request('POST', at, { as: 'dev-user', body: { reason: 'r' }, headers });
+    const rows = items<AuditRow>(
+      await admin('GET', `/api/v1/admin/audit-logs?correlation_id=${correlation}`),
+    );
+    expect(rows).toMatchObject([{ correlation_id: correlation }]);
   });
 
   it.each(['from=yesterday', 'result=maybe', 'action=%00', 'actor_user_id=me', 'cursor=bm90aGluZw'])(

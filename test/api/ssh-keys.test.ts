@@ -2,8 +2,11 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import sshpk from 'sshpk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseSshPublicKey } from '../../api/identity/ssh-public-key.ts';
+import { signTask } from '../../api/nodes/node-task.signing.ts';
 import { CodedError } from '../../contracts/errors.ts';
-import { field, startApiHarness, startTimeoutMs, type ApiHarness } from '../harness/api.ts';
+import { createSshKey } from '../../contracts/identity/ssh-key.api.ts';
+import { policies } from '../../contracts/policies.ts';
+import { field, startApiHarness, startTimeoutMs, type ApiHarness, type DevUser } from '../harness/api.ts';
 
 /** A public key line of a fresh key pair. */
 function freshKey(type: 'ed25519' | 'ec' | 'rsa' | 'dsa', bits = 2048): string {
@@ -95,13 +98,63 @@ describe('a public key line', () => {
   });
 });
 
+describe('the most keys of a user', () => {
+  /** What an agent reads of an answer, in bytes; other tasks travel in the same one. */
+  const answerBytes = 4 * 1024 * 1024;
+  const roomBytes = 512 * 1024;
+
+  it('fit one answer to an agent, each as long as it can be', () => {
+    const longest = createSshKey.body.shape.public_key.maxLength ?? Infinity;
+    const at = new Date();
+    const [id, other] = [randomUUID(), randomUUID()];
+    const task = signTask(
+      {
+        ...{
+          id,
+          nodeId: other,
+          allocationId: id,
+          kind: 'node.allocation_prepare',
+          state: 'queued',
+          fence: 1,
+        },
+        ...{
+          workflowId: 'w',
+          runId: 'r',
+          activityId: 'a',
+          attempt: 1,
+          correlationId: 'c',
+          traceparent: null,
+        },
+        ...{
+          createdAt: at,
+          expiresAt: at,
+          offeredAt: null,
+          lastSeenAt: null,
+          resultAt: null,
+          completedAt: null,
+        },
+        ...{ verdict: null, result: null },
+        params: {
+          ...{ allocation_id: id, user_id: other, username: 'u', uid: 10_000, gid: 10_000, reason: 'r' },
+          authorized_keys: Array.from({ length: policies['ssh_keys.max_per_user'].maximum }, () =>
+            'x'.repeat(longest),
+          ),
+          gpu_slots: [0],
+        },
+      },
+      generateKeyPairSync('ed25519').privateKey,
+    );
+    expect(Buffer.byteLength(JSON.stringify({ tasks: [task] }))).toBeLessThan(answerBytes - roomBytes);
+  });
+});
+
 describe('the endpoints', () => {
   let h: ApiHarness;
   beforeAll(async () => {
     h = await startApiHarness();
   }, startTimeoutMs);
   afterAll(() => h?.stop(), startTimeoutMs);
-  const create = (body: unknown, key = randomUUID(), as: 'dev-user' | 'peer-user' = 'dev-user') =>
+  const create = (body: unknown, key = randomUUID(), as: DevUser = 'dev-user') =>
     h.request('POST', '/api/v1/ssh-keys', { as, body, key });
 
   it('201, the same again under the same key, 409 under another', async () => {
@@ -121,6 +174,39 @@ describe('the endpoints', () => {
     const secret = pem.split('\n')[1] ?? '';
     expect(JSON.stringify(answer.body)).not.toContain(secret);
     expect(h.log.join('\n')).not.toContain(secret);
+  });
+
+  it('400 beyond the most keys of a user, also for twenty at once, and room again after a delete', async () => {
+    const max = 7;
+    const set = await h.request('PUT', '/api/v1/admin/policies/ssh_keys.max_per_user', {
+      as: 'dev-admin',
+      body: { value: max },
+    });
+    expect(set.status).toBe(200);
+    const mine = async () => {
+      const page = await h.request('GET', '/api/v1/ssh-keys?limit=100', { as: 'other-user' });
+      return field(page, 'items') as { id: string }[];
+    };
+    const tries = Array.from({ length: 20 }, (_, n) => ({ name: `k${n}`, public_key: freshKey('ed25519') }));
+    const answers = await Promise.all(tries.map((body) => create(body, randomUUID(), 'other-user')));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(max);
+    for (const refused of answers.filter(({ status }) => status !== 201)) {
+      expect(refused).toMatchObject({
+        status: 400,
+        body: { code: 'validation_error', details: { issues: [{ code: 'too_many_keys' }] } },
+      });
+    }
+    const kept = await mine();
+    expect(kept).toHaveLength(max);
+    const [body, key] = [{ name: 'next', public_key: freshKey('ed25519') }, randomUUID()];
+    expect((await create(body, key, 'other-user')).status).toBe(400);
+    const at = `/api/v1/ssh-keys/${kept[0]?.id}`;
+    expect((await h.request('DELETE', at, { as: 'other-user' })).status).toBe(204);
+    // The same key: a refusal leaves nothing behind. And its repeat gets its answer, with no room left again.
+    const made = await create(body, key, 'other-user');
+    expect(made.status).toBe(201);
+    expect((await create(body, key, 'other-user')).body).toEqual(made.body);
+    expect(await mine()).toHaveLength(max);
   });
 
   it('200: pages, newest first; 204 and 404: only one’s own', async () => {

@@ -9,6 +9,15 @@ function expandNullable(node: JsonObject): JsonObject {
   return nullable === true ? { anyOf: [rest, { type: 'null' }] } : node;
 }
 
+const anyUuid = '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
+
+/** The format as JSON Schema has it: any version and variant, where `z.fromJSONSchema` takes some. */
+function widenUuid(node: JsonObject): JsonObject {
+  if (node['format'] !== 'uuid') return node;
+  const { format: _, ...rest } = node;
+  return { ...rest, pattern: anyUuid };
+}
+
 /**
  * A validator of one schema of a generated document, made from the document alone.
  * @throws Error when the schema, or one that it refers to, cannot be compiled.
@@ -18,7 +27,7 @@ export function compile(document: JsonObject, schema: Json, version: 'draft-2020
   const relocated = (value: Json): Json =>
     rewrite(value, (node) => {
       const target = node['$ref'];
-      if (typeof target !== 'string') return expandNullable(node);
+      if (typeof target !== 'string') return expandNullable(widenUuid(node));
       if (!target.startsWith(prefix)) throw new Error(`${target} is no schema of the document`);
       return { ...node, $ref: `#/${key}/${target.slice(prefix.length)}` };
     });

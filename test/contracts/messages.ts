@@ -28,7 +28,8 @@ export interface Mutation<T extends Json = Json> extends Sample<T> {
 
 const uuid = '0b9f3a52-6f0e-4a53-8a4e-3f1d9f6b2c11';
 const typicalOfFormat: Readonly<Record<string, readonly string[]>> = {
-  uuid: [uuid],
+  // A format says nothing about versions and variants.
+  uuid: [uuid, '11111111-1111-1111-1111-111111111111', '0B9F3A52-6F0E-9A53-0A4E-3F1D9F6B2C11'],
   'date-time': ['2026-01-02T03:04:05.678Z', '2026-01-02T03:04:05Z', '2026-01-02T03:04:05+02:00'],
   uri: ['https://example.com/allocations/1?tab=usage', 'gpuaas:allocation'],
   byte: ['AAEC/w==', ''],

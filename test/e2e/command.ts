@@ -1,5 +1,6 @@
 /** One of the product's foreground commands as a child process, with every process that it ever started. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { descendantsOf, isSameProcess, startTimeOf } from '../../workers/local/process-table.ts';
 import { boundToParent, waitUntil } from '../../workers/local/process.ts';
@@ -75,6 +76,13 @@ export class Command {
     );
   }
 
+  /** SIGKILL to what it has started with this in its command line. @returns how many processes that were. */
+  killChild(saying: string): number {
+    const meant = descendantsOf(this.#pid).filter((pid) => commandLineOf(pid).includes(saying));
+    for (const pid of meant) process.kill(pid, 'SIGKILL');
+    return meant.length;
+  }
+
   /** Ctrl-C in a terminal: to every process of the group. */
   interrupt(): void {
     process.kill(-this.#pid, 'SIGINT');
@@ -118,5 +126,13 @@ export class Command {
       const startTime = startTimeOf(pid);
       if (startTime !== undefined) this.#seen.set(pid, startTime);
     }
+  }
+}
+
+function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    return '';
   }
 }

@@ -81,6 +81,9 @@ describe('npm start', () => {
       const second = start();
       await second.printed('GPUaaS is up.', deadlineMs);
       expect(await nodeIds()).toEqual(before);
+      expect(second.killChild('workers/relay/main.ts')).toBeGreaterThan(0);
+      await second.printed('relay has ended by SIGKILL', deadlineMs);
+      await second.printed('relay runs again', deadlineMs);
       await interrupted(second);
     },
     2 * deadlineMs,

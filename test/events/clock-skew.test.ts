@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { sql } from 'drizzle-orm';
 import { openDatabase, type Database } from '../../db/client.ts';
+import { claimPartitions, waiting, type Backlog } from '../../db/ops/outbox.store.ts';
+import { outboxPartitionCount, partitionOf } from '../../db/outbox.ts';
 import { dieBeforeMark } from './crashes.ts';
 import {
   openWorld,
@@ -42,6 +44,14 @@ afterAll(async () => {
   await world.close();
 });
 
+/** The backlog of the writer's only row. */
+async function waitingOf(writer: Writer): Promise<Backlog> {
+  const [event] = writer.committed;
+  const backlog = await waiting(world.db.q, partitionOf(event?.aggregateId ?? ''));
+  if (backlog === undefined) throw new Error('nothing waits');
+  return backlog;
+}
+
 const jumps = ['10 minutes', '-10 minutes', '3 days', '-3 days'];
 
 describe('the relay, when the clock jumps', { timeout: 120_000 }, () => {
@@ -69,5 +79,30 @@ describe('the relay, when the clock jumps', { timeout: 120_000 }, () => {
     const { relay } = await start();
     expect(await writer.audit()).toEqual([]);
     expect(relay.counters).toMatchObject({ stored: 0, duplicates: 0, recovered: 1 });
+  });
+
+  it('back until the row looks just written, after a relay died before its mark: nothing is stored twice', async () => {
+    const writer = new Writer(world);
+    await dieBeforeMark(world, writer);
+    await windowPassed(world);
+    const age = (await waitingOf(writer)).oldestAgeMs;
+    await setClock(`-${age - 1} milliseconds`);
+    // As young as can be, but born.
+    const seen = await waitingOf(writer);
+    expect(seen.oldestAgeMs).toBeGreaterThan(0);
+    expect(seen.oldestAgeMs).toBeLessThan(duplicateWindowMs / 2);
+    const { relay } = await start();
+    expect(await writer.audit()).toEqual([]);
+    expect(relay.counters).toMatchObject({ stored: 0, duplicates: 0, recovered: 1 });
+  });
+
+  it('back by more than a lease: those of a dead relay are taken all the same', async () => {
+    await world.db.q.execute(
+      sql`update outbox_partitions set owner = 'dead', expires_at = clock_timestamp() + interval '10 minutes'`,
+    );
+    const live = await claimPartitions(world.db.q, 'a', 600_000, 1);
+    expect(live).toEqual([]);
+    const { relay } = await start();
+    await until('all are held', () => relay.partitions().length === outboxPartitionCount);
   });
 });

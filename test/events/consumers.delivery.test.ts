@@ -305,6 +305,7 @@ describe('a dead letter', () => {
       deliveries: String(deliveries),
       firstAt: expect.stringMatching(/^\d{4}-.*Z$/) as string,
       lastAt: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+      wholeBytes: '',
     });
     const instantOf = (key: 'firstAt' | 'lastAt') => Date.parse(header(deadLetterHeaders[key]) ?? '');
     expect(instantOf('firstAt')).toBeGreaterThanOrEqual(before - 1000);
@@ -330,9 +331,10 @@ describe('a dead letter', () => {
     expect(JSON.stringify(alerts)).not.toContain('secret');
   });
 
-  it('that cannot be stored is not let go: it is delivered again until it can', async () => {
-    const of = trialChannel('no_dlq', { ackWaitSeconds: 5, maxDeliver: 20 });
-    let refusals = 3;
+  it('that cannot be stored at the last delivery stays in hand until it can, and keeps its reason', async () => {
+    const of = trialChannel('no_dlq', { ackWaitSeconds: 0.4, maxDeliver: 1 });
+    // With the pauses between them longer than `ack_wait`.
+    let refusals = 60;
     await start(
       [
         recording('billing', of, () => {
@@ -357,7 +359,8 @@ describe('a dead letter', () => {
     const ids = await sendTrials(world, of, 1);
     const [row] = await rowsOn(world, of.subject, 1);
     await untilSettled(world, 'TRIAL', billing(of.subject));
-    expect(row).toMatchObject({ messageKey: ids[0], deliveries: 4, arrivals: 1 });
+    const kept = { reason: 'rejected', errorCode: 'invalid_request', deliveries: 1, arrivals: 1 };
+    expect(row).toMatchObject({ messageKey: ids[0], ...kept });
     expect(await lettersOn(world, of.subject)).toHaveLength(1);
   });
 

@@ -1,12 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sql } from 'drizzle-orm';
-import { provisioningFailed } from '../../contracts/allocations/allocation.events.ts';
 import { consumerName } from '../../contracts/streams.ts';
-import { publish } from '../../db/outbox.ts';
 import { deadLetters } from '../../db/schema.ts';
 import { command, TargetUnavailable } from '../../workers/consumers/subscription.ts';
-import { auditEffects, type FoundEffect } from '../harness/event-auditor.ts';
+import { auditEffects } from '../harness/event-auditor.ts';
 import {
   durableInfo,
   effectsOf,
@@ -18,9 +15,9 @@ import {
   startingConsumers,
   trialChannel,
   untilSettled,
-  type TrialChannel,
 } from './consuming.ts';
-import { openWorld, spawnRelay, startRelay, until, Writer, type LocalRelay, type World } from './fixture.ts';
+import { openWorld, startRelay, until, type LocalRelay, type World } from './fixture.ts';
+import { commitTrials, owedBy } from './losing.ts';
 
 let world: World;
 let relay: LocalRelay;
@@ -38,28 +35,6 @@ afterAll(async () => {
 
 const letters = async () => (await world.db.q.select().from(deadLetters)).length;
 const effects = (...consumers: string[]) => effectsOf(world.db, ...consumers);
-
-/** Commits events to the outbox; the relay brings them to the stream. */
-async function commitTrials(of: TrialChannel, count: number): Promise<string[]> {
-  return await world.db.tx(async (tx) => {
-    const ids: string[] = [];
-    for (let n = 0; n < count; n += 1) {
-      ids.push(
-        await publish(tx, of, {
-          payload: { n },
-          idempotencyKey: [of.subject, randomUUID()],
-          aggregateId: randomUUID(),
-          aggregateSeq: 1,
-          correlationId: 'outage-test',
-          occurredAt: new Date(),
-        }),
-      );
-    }
-    return ids;
-  });
-}
-const owedBy = (consumers: readonly string[], ids: readonly string[]): FoundEffect[] =>
-  consumers.flatMap((consumer) => ids.map((eventId) => ({ consumer, eventId })));
 
 describe('while Postgres is away', () => {
   it('deliveries are held, none is counted as failed, and all effects come afterwards', async () => {
@@ -182,9 +157,9 @@ describe('when NATS', () => {
     const before = await sendTrials(world, of, 5);
     await until('the first ones', async () => (await effects(consumer)).length === 5);
     await world.stack.parts.nats.kill();
-    const during = await commitTrials(of, 10);
+    const during = await commitTrials(world, of, 10);
     await world.stack.parts.nats.start();
-    const after = await commitTrials(of, 5);
+    const after = await commitTrials(world, of, 5);
     await until('all of them', async () => (await effects(consumer)).length >= 20);
     await untilSettled(world, 'TRIAL', consumer);
     expect(
@@ -193,132 +168,14 @@ describe('when NATS', () => {
   });
 });
 
-describe('when an operator deletes', () => {
-  it('a durable, it is made again and no effect is lost or repeated', async () => {
-    const of = trialChannel('durable');
-    const { runtime } = await start([recording('billing', of)]);
-    const consumer = consumerName('billing', of.subject);
-    const before = await commitTrials(of, 5);
-    await until('the first ones', async () => (await effects(consumer)).length === 5);
-    await (await world.nc.jetstreamManager()).consumers.delete('TRIAL', consumer);
-    const after = await commitTrials(of, 5);
-    await until('the others', async () => (await effects(consumer)).length >= 10);
-    await untilSettled(world, 'TRIAL', consumer);
-    expect(auditEffects(owedBy([consumer], [...before, ...after]), await effects(consumer))).toEqual([]);
-    const text = await runtime.metrics.registry.metrics();
-    expect(text).toMatch(/gpuaas_consumer_recreations_total [1-9]/);
-    // All ten lie in the stream; the new durable saw the old five once more.
-    expect(text).toMatch(/deliveries_total\{consumer="billing--trial-durable",outcome="duplicate"\} 5/);
-  });
-
-  it('a stream with messages that nobody has consumed, they come again from the outbox', async () => {
-    const of = trialChannel('stream', { ackWaitSeconds: 30, maxDeliver: 10 });
-    let open = false;
-    const held = recording('billing', of, () => {
-      if (!open) throw new Error('not yet');
-    });
-    const consumers = await start([held, recording('account', of)], {
-      backoff: { baseMs: 60_000, maxMs: 60_000 },
-    });
-    const [slow, fast] = [consumerName('billing', of.subject), consumerName('account', of.subject)];
-    const lost = await commitTrials(of, 10);
-    await until('one group has them', async () => (await effects(fast)).length === 10);
-    await until('the other has failed', async () => {
-      const info = await durableInfo(world, 'TRIAL', slow);
-      return info?.num_ack_pending === 10;
-    });
-    open = true;
-    await (await world.nc.jetstreamManager()).streams.delete('TRIAL');
-    await until('they come again', async () => (await effects(slow)).length === 10);
-    const later = await commitTrials(of, 5);
-    await until('what is later comes, too', async () => (await effects(slow, fast)).length >= 30);
-    for (const one of [slow, fast]) await untilSettled(world, 'TRIAL', one);
-    expect(auditEffects(owedBy([slow, fast], [...lost, ...later]), await effects(slow, fast))).toEqual([]);
-    expect(await consumers.runtime.metrics.registry.metrics()).toMatch(/republished_total [1-9]/);
-    const { config } = await (await world.nc.jetstreamManager()).streams.info('TRIAL');
-    expect(config.metadata?.['gpuaas-recovered']).toMatch(/^\d{4}-/);
-  });
-
-  it('the DLQ with letters that nobody has written down, their consumers get the events again', async () => {
-    const of = trialChannel('letters', { ackWaitSeconds: 5, maxDeliver: 1 });
-    let [mends, writes] = [false, false];
-    const failing = recording('billing', of, ({ n }) => {
-      if (!mends || n === 0) throw new Error('not yet');
-    });
-    const { runtime } = await start([failing, recording('account', of)], { mayWriteDown: () => writes });
-    const [failed, fine] = [consumerName('billing', of.subject), consumerName('account', of.subject)];
-    const ids = await commitTrials(of, 5);
-    const jsm = await world.nc.jetstreamManager();
-    const dlq = { subjects_filter: `dlq.${of.subject}` };
-    await until('five letters', async () => {
-      const { state } = await jsm.streams.info('DLQ', dlq);
-      return state.subjects?.[`dlq.${of.subject}`] === 5;
-    });
-    await until('the other group has them', async () => (await effects(fine)).length === 5);
-    mends = true;
-    await jsm.streams.delete('DLQ');
-    await until('they come again', async () => (await effects(failed)).length === 4);
-    // What fails again is a letter again, in the new stream, and now it is written down.
-    writes = true;
-    const found = () =>
-      world.db.q
-        .select()
-        .from(deadLetters)
-        .where(sql`subject = ${of.subject}`);
-    await until('its letter', async () => (await found()).length === 1);
-    expect(await found()).toMatchObject([{ consumer: failed, eventId: ids[0], state: 'open' }]);
-    expect(auditEffects(owedBy([fine], ids), await effects(fine))).toEqual([]);
-    expect(auditEffects(owedBy([failed], ids.slice(1)), await effects(failed))).toEqual([]);
-    expect(await runtime.metrics.registry.metrics()).toMatch(/republished_total [1-9]/);
-  });
-
-  it('a stream while no consumer runs, the next start finds it', async () => {
-    const of = trialChannel('unwatched');
-    const first = await start([recording('billing', of)]);
-    await first.stop();
-    const lost = await commitTrials(of, 5);
-    const jsm = await world.nc.jetstreamManager();
-    await until('they are in the stream', async () => {
-      const { state } = await jsm.streams.info('TRIAL', { subjects_filter: of.subject });
-      return state.subjects?.[of.subject] === 5;
-    });
-    await until('the rows are marked', async () => {
-      const open = await world.db.q.execute(
-        sql`select 1 from outbox where subject = ${of.subject} and published_at is null`,
-      );
-      return open.rows.length === 0;
-    });
-    await jsm.streams.delete('TRIAL');
-    await start([recording('billing', of)]);
-    const consumer = consumerName('billing', of.subject);
-    await until('they come again', async () => (await effects(consumer)).length === 5);
-    expect(auditEffects(owedBy([consumer], lost), await effects(consumer))).toEqual([]);
-  });
-
-  it('a stream while no consumer runs, the relay makes it again and what waits is published', async () => {
-    const jsm = await world.nc.jetstreamManager();
-    await relay.stop();
-    const relaying = await spawnRelay(world);
-    await jsm.streams.delete('PROVISIONING');
-    const writer = new Writer(world);
-    await writer.commitEach(writer.aggregates(3), 2);
-    expect(await writer.audit()).toEqual([]);
-    expect((await jsm.streams.info('PROVISIONING')).config.subjects).toEqual([
-      provisioningFailed.subject.replace(/failed$/, '>'),
-    ]);
-    expect(await relaying.end()).toBe(0);
-    relay = await startRelay(world);
-  });
-});
-
 describe('when Redis is flushed', () => {
   it('events go on: it holds nothing that only it knows', async () => {
     const of = trialChannel('redis');
     await start([recording('billing', of)]);
     const consumer = consumerName('billing', of.subject);
-    const before = await commitTrials(of, 3);
+    const before = await commitTrials(world, of, 3);
     await world.redis.flushall();
-    const after = await commitTrials(of, 3);
+    const after = await commitTrials(world, of, 3);
     await until('all of them', async () => (await effects(consumer)).length === 6);
     expect(auditEffects(owedBy([consumer], [...before, ...after]), await effects(consumer))).toEqual([]);
   });

@@ -16,7 +16,7 @@ import { leaseMs, openWorld, until, windowPassed, Writer, type World } from './f
 
 /** So short that the server forgets message ids within a test; a relay that is told so searches after half of it. */
 const duplicateWindowMs = 2000;
-/** With this one, no test lasts long enough for a search. */
+/** With this one, no test lasts long enough for a search of a row that got no answer. */
 const longWindowMs = 600_000;
 const clockSlackMs = 60_000;
 const partition = 3;
@@ -144,7 +144,7 @@ async function stop(one: Started): Promise<void> {
 }
 
 /** One event on the moody subject. */
-const publishMoody = (aggregateId: string, aggregateSeq = 1): Promise<string> =>
+const publishMoody = (aggregateId: string, aggregateSeq = 1, occurredAt = new Date()): Promise<string> =>
   world.db.tx((tx) =>
     publish(tx, moody, {
       payload: { id: aggregateId },
@@ -152,7 +152,7 @@ const publishMoody = (aggregateId: string, aggregateSeq = 1): Promise<string> =>
       aggregateId,
       aggregateSeq,
       correlationId: 'events-test',
-      occurredAt: new Date(),
+      occurredAt,
     }),
   );
 
@@ -227,7 +227,8 @@ describe('the relay, beside a stream that does not answer', { timeout: 120_000 }
       const seen = attempts.get(id) ?? [];
       expect(seen).toEqual(seen.map((_, at) => at + 1));
     }
-    expect(sink.searches).toEqual([]);
+    // What waits when a partition is taken may be an earlier holder's: that is searched for, once.
+    expect(sink.searches.length).toBeLessThanOrEqual(1);
   });
 
   it('goes on when the stream cannot be searched either, and repeats nothing there until it can', async () => {
@@ -290,6 +291,27 @@ describe('the relay, beside a stream that does not answer', { timeout: 120_000 }
     expect(found).toEqual(expect.arrayContaining(writer.committed.map(({ eventId }) => eventId)));
     const broken = real.storedSince(subjects, clockSlackMs, () => Promise.reject(new Error('no database')));
     await expect(broken).rejects.toThrow('no database');
+  });
+});
+
+describe('the relay, that takes a partition', { timeout: 120_000 }, () => {
+  it.each([
+    ['looks young by the clock of the database', '-599 seconds', -600_000, duplicateWindowMs, 600_000],
+    ['looks young by both clocks', '0', -1000, longWindowMs, longWindowMs],
+    ['is not born yet', '0', 600_000, duplicateWindowMs, 86_400_000],
+  ])('searches far enough for what %s', async (_, offset, writtenMs, windowMs, leastMs) => {
+    const mover = openDatabase({ url: world.env('DATABASE_TEST_URL'), applicationName: 'clock', max: 1 });
+    const [aggregate = ''] = new Writer(world).aggregates(1, partition);
+    await publishMoody(aggregate, 1, new Date(Date.now() + writtenMs));
+    try {
+      await mover.q.execute(sql`update clock_offset set clock_offset = ${offset}::interval`);
+      const { sink } = await start({ duplicateWindowMs: windowMs });
+      await until('a search', () => sink.searches.length > 0);
+      expect(sink.searches[0]?.sinceMs).toBeGreaterThanOrEqual(leastMs + clockSlackMs);
+    } finally {
+      await mover.q.execute(sql`update clock_offset set clock_offset = '0'`);
+      await mover.close();
+    }
   });
 });
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NatsConnection } from 'nats';
+import { reconcileConsumers } from '../../activities/platform/nats-consumers.ts';
 import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
 import { allocationChannels } from '../../contracts/allocations/allocation.events.ts';
 import { dlqSubject } from '../../contracts/envelope.ts';
@@ -71,6 +72,84 @@ describe('streams', () => {
     });
     const { state } = await (await nc.jetstreamManager()).streams.info('TRIAL');
     expect(state.messages).toBe(2);
+  });
+
+  it('are freed of settings that lose events, and those that cannot be changed back are told', async () => {
+    const jsm = await nc.jetstreamManager();
+    const declared = declare(3_600_000, ['set.>']).map((one) => ({ ...one, name: 'SET' }));
+    await reconcile(declared);
+    const subject_transform = { src: 'set.>', dest: 'elsewhere.>' };
+    const changed = {
+      max_msgs: 5,
+      max_msgs_per_subject: 1,
+      max_msg_size: 100,
+      no_ack: true,
+      subject_transform,
+    };
+    await jsm.streams.update('SET', { allow_rollup_hdrs: true });
+    const rolled = { field: 'allow_rollup_hdrs', declared: 'false', actual: 'true', applied: true };
+    expect((await reconcile(declared))?.differences).toEqual([rolled]);
+    const risky = { consumer_limits: { inactive_threshold: 60_000_000_000 } };
+    await jsm.streams.update('SET', { ...changed, ...risky, deny_delete: true, deny_purge: true });
+    const applied = (await reconcile(declared))?.differences;
+    expect(applied?.map((one) => `${one.field} ${one.declared} ${one.applied}`)).toEqual([
+      'max_msgs -1 true',
+      'max_msgs_per_subject -1 true',
+      'max_msg_size -1 true',
+      'no_ack false true',
+      'deny_delete false false',
+      'deny_purge false false',
+      'subject_transform none true',
+      'consumer_limits {} true',
+    ]);
+    const fields = async () => (await reconcile(declared))?.differences.map(({ field }) => field);
+    expect(await fields()).toEqual(['deny_delete', 'deny_purge']);
+    await jsm.streams.update('SET', { sealed: true } as object);
+    expect(await fields()).toContain('sealed');
+    expect((await reconcile(declared))?.action).toBe('unchanged');
+    await jsm.streams.delete('SET');
+  });
+
+  it('have consumers that are freed of settings that keep events from them', async () => {
+    const jsm = await nc.jetstreamManager();
+    await reconcile(declare(3_600_000, ['held.>']).map((one) => ({ ...one, name: 'HELD' })));
+    const declared = {
+      stream: 'HELD',
+      name: 'reader',
+      filterSubject: 'held.a',
+      description: 'For a test.',
+      ackWaitMs: 30_000,
+      maxDeliver: 10,
+      maxAckPending: 100,
+    };
+    const run = async (apply = true) => (await reconcileConsumers(nc, { declared: [declared], apply }))[0];
+    const fields = async () => (await run())?.differences.map((one) => `${one.field} ${one.applied}`);
+    expect(await run()).toMatchObject({ action: 'created' });
+    expect(await run()).toMatchObject({ action: 'unchanged', differences: [] });
+    const backoff = [1_000_000_000, 2_000_000_000];
+    const bounds = { max_batch: 1, max_expires: 1_000_000_000, max_bytes: 100 };
+    await jsm.consumers.update('HELD', 'reader', {
+      ...{ headers_only: true, inactive_threshold: 60_000_000_000, backoff, ...bounds },
+      ...{ filter_subject: '', filter_subjects: ['held.b', 'held.c'] },
+    });
+    const expected = [
+      ...['filter_subject true', 'ack_wait true', 'backoff true', 'headers_only true'],
+      ...[
+        'inactive_threshold true',
+        'filter_subjects true',
+        'max_batch true',
+        'max_expires true',
+        'max_bytes true',
+      ],
+    ];
+    expect(await run(false)).toMatchObject({ action: 'different' });
+    expect(await fields()).toEqual(expected);
+    expect(await fields()).toEqual([]);
+    await jsm.consumers.pause('HELD', 'reader', new Date(Date.now() + 3_600_000));
+    expect(await fields()).toEqual(['pause_until false']);
+    await jsm.consumers.resume('HELD', 'reader');
+    expect(await fields()).toEqual([]);
+    await jsm.streams.delete('HELD');
   });
 
   it('have consumers whose names cannot meet', () => {

@@ -51,7 +51,7 @@ describe('contracts_validate.sh', () => {
     ['gpuaas-operation-complete', 'openapi', /summary: The process lives\n/, 'x-nothing: 1\n'],
     ['operation-tag-defined', 'openapi', /tags:\n        - health\n/, 'tags:\n        - other\n'],
     ['gpuaas-common-errors', 'openapi', /        '405':\n.*MethodNotAllowed'\n/, ''],
-    ['gpuaas-common-errors', 'openapi', /        '415':\n.*UnsupportedMediaType'\n/, ''],
+    ['gpuaas-mutation-errors', 'openapi', /        '415':\n.*UnsupportedMediaType'\n/, ''],
     ['gpuaas-authenticated-errors', 'openapi', /        '401':\n.*\/Unauthorized'\n/, ''],
     ['gpuaas-rate-limited-errors', 'openapi', /        '429':\n.*TooManyRequests'\n/, ''],
     [
@@ -258,6 +258,44 @@ describe('contracts_breaking_change.sh', () => {
     expect(based.output).toContain('is as in HEAD');
     expect(based.code).toBe(0);
   }, 120_000);
+
+  it('is stopped by a base that is not there, whatever there is to refuse', async () => {
+    await commit();
+    await change(removed, '');
+    await commit();
+    for (const base of ['HEAD~9', 'orgin/main', '0123456789012345678901234567890123456789']) {
+      const { code, output } = await run('env', [`CONTRACT_BASE=${base}`, 'bash', gate, folder]);
+      expect(output).toContain(`there is no commit ${base}`);
+      expect(code).toBe(2);
+    }
+    const none = join(folder, 'none');
+    await mkdir(none);
+    expect(await run('env', ['GIT_CEILING_DIRECTORIES=' + folder, 'bash', gate, none])).toMatchObject({
+      code: 2,
+    });
+  }, 60_000);
+
+  it('is stopped by a clone whose history ends before the base, and not by a first commit', async () => {
+    await commit();
+    await change(removed, '');
+    await commit();
+    const clone = async (depth: number): Promise<string> => {
+      const to = join(folder, `clone-${depth}`);
+      await git('clone', '--quiet', `--depth=${depth}`, `file://${folder}`, to);
+      return to;
+    };
+    const cut = await run(gate, [await clone(1)]);
+    expect(cut.output).toContain('fetch more of it');
+    expect(cut.code).toBe(2);
+    const enough = await run(gate, [await clone(2)]);
+    expect(enough.output).toContain('refused: GET /api/v1/catalog/skus');
+    expect(enough.code).toBe(1);
+    await git('checkout', '--quiet', '--orphan', 'root');
+    await commit();
+    const root = await run(gate, [folder]);
+    expect(root.output).toContain('no earlier commit: nothing to compare with');
+    expect(root.code).toBe(0);
+  }, 60_000);
 
   it.each([
     ['another method', '- breaking: POST /api/v1/catalog/skus: why'],

@@ -3,6 +3,7 @@
 # explains it (and, for an event, its version says so).
 # Base: $CONTRACT_BASE where it is set; otherwise the last commit, and in a clean tree the point where the branch left
 # its upstream, or the commit before the last one where there is no upstream.
+# Exit code 0: nothing unexplained; 1: refused; 2: the base is not there, as in a clone without history.
 # Usage: contracts_breaking_change.sh [repository]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,14 +11,34 @@ root=$(cd "${1:-$here/../..}" && pwd)
 changelog=contracts/CHANGELOG.md
 in_repository() { git -C "$root" "$@"; }
 
-base_of() {
-  if [ -n "${CONTRACT_BASE:-}" ]; then echo "$CONTRACT_BASE"; return; fi
-  if [ -n "$(in_repository status --porcelain)" ]; then echo HEAD; return; fi
-  local left
+fail() { echo "contracts_breaking_change: $1" >&2; exit 2; }
+commit_of() { in_repository rev-parse --verify --quiet "$1^{commit}"; }
+in_repository rev-parse --git-dir >/dev/null || fail "$root is no repository"
+
+# Sets base; empty where there is no earlier commit. What cannot be compared is an error, never a pass.
+find_base() {
+  if [ -n "${CONTRACT_BASE:-}" ]; then
+    commit_of "$CONTRACT_BASE" >/dev/null || fail "there is no commit $CONTRACT_BASE; fetch it, or correct CONTRACT_BASE"
+    base=$CONTRACT_BASE
+    return
+  fi
+  base=
+  commit_of HEAD >/dev/null || return 0
+  local changes left
+  changes=$(in_repository status --porcelain) || fail 'the state of the tree cannot be read'
+  if [ -n "$changes" ]; then base=HEAD; return; fi
   left=$(in_repository merge-base HEAD '@{upstream}' 2>/dev/null || true)
-  if [ -n "$left" ] && [ "$left" != "$(in_repository rev-parse HEAD)" ]; then echo "$left"; else echo HEAD~1; fi
+  if [ -n "$left" ] && [ "$left" != "$(commit_of HEAD)" ]; then base=$left; return; fi
+  if commit_of HEAD~1 >/dev/null; then base=HEAD~1; return; fi
+  if [ "$(in_repository rev-parse --is-shallow-repository)" = true ]; then
+    fail 'the history ends before the base: fetch more of it (git fetch --unshallow), or set CONTRACT_BASE'
+  fi
 }
-base=$(base_of)
+find_base
+if [ -z "$base" ]; then
+  echo 'no earlier commit: nothing to compare with'
+  exit 0
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

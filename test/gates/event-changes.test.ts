@@ -12,6 +12,8 @@ interface Shape {
   readonly name?: string;
   readonly dlq?: string;
   readonly closed?: boolean;
+  readonly ackWait?: string;
+  readonly maxDeliver?: number;
 }
 
 const properties = { id: { type: 'string', format: 'uuid' }, kind: { type: 'string', enum: ['a', 'b'] } };
@@ -20,7 +22,11 @@ const properties = { id: { type: 'string', format: 'uuid' }, kind: { type: 'stri
 const document = (shape: Shape): Document => ({
   channels: {
     'a.b': {
-      'x-nats-config': { ack_wait: '30s', dlq_subject: shape.dlq ?? 'dlq.a.b' },
+      'x-nats-config': {
+        ack_wait: shape.ackWait ?? '30s',
+        max_deliver: shape.maxDeliver ?? 10,
+        dlq_subject: shape.dlq ?? 'dlq.a.b',
+      },
       [shape.direction ?? 'publish']: {
         operationId: shape.operationId ?? 'publishAB',
         ...(shape.version === undefined ? {} : { 'x-event-version': shape.version }),
@@ -51,7 +57,7 @@ const document = (shape: Shape): Document => ({
 const base = document({ version: '1.3' });
 const line = '## 1\n- breaking: EVENT a.b: why';
 
-type Row = readonly [what: string, now: Shape, kind: 'breaking' | 'additive' | 'none'];
+type Row = readonly [what: string, now: Shape, kind: 'breaking' | 'additive' | 'delivery' | 'none'];
 const added = { ...properties, more: { type: 'string' } };
 const rows: readonly Row[] = [
   ['nothing', {}, 'none'],
@@ -75,6 +81,8 @@ const rows: readonly Row[] = [
   ['the other direction', { direction: 'subscribe' }, 'breaking'],
   ['another operation', { operationId: 'other' }, 'breaking'],
   ['another message name', { name: 'Other' }, 'breaking'],
+  ['a shorter patience', { ackWait: '3s' }, 'delivery'],
+  ['fewer deliveries', { maxDeliver: 1 }, 'delivery'],
   ['another DLQ', { dlq: 'dlq.other' }, 'breaking'],
 ];
 
@@ -94,6 +102,54 @@ describe('changes of an event', () => {
     expect(eventChanges(none, base)).toEqual([]);
     expect(refusedChanges(base, none, { base: '', now: '' })).toHaveLength(1);
     expect(refusedChanges(base, none, { base: '', now: line })).toEqual([]);
+  });
+});
+
+describe('limits of delivery', () => {
+  it('need a line, and no version', () => {
+    const now = document({ version: '1.3', ackWait: '3s', maxDeliver: 1 });
+    expect(
+      refusedChanges(base, now, { base: '', now: '' }).map(({ text, rule }) => `${text}: ${rule}`),
+    ).toEqual([
+      'ack_wait changed: a line in the change log',
+      'max_deliver changed: a line in the change log',
+    ]);
+    expect(refusedChanges(base, now, { base: '', now: line })).toEqual([]);
+  });
+});
+
+describe('schemas that no channel sends', () => {
+  const task = (properties: Record<string, object>, required: string[] = []): Document => ({
+    channels: {},
+    components: {
+      schemas: {
+        Task: { type: 'object', properties: { part: { $ref: '#/components/schemas/Part' } } },
+        Part: { type: 'object', properties: properties as never, required },
+      },
+    },
+  });
+  const before = task({ a: { type: 'string' } });
+
+  it.each<[string, Document, string[]]>([
+    ['nothing', before, []],
+    ['an optional member', task({ a: { type: 'string' }, b: { type: 'string' } }), []],
+    [
+      'a required member',
+      task({ a: { type: 'string' }, b: { type: 'string' } }, ['b']),
+      ['Task schema.part.b', 'Part schema.b'],
+    ],
+    ['a member that is gone', task({}), ['Task schema.part.a', 'Part schema.a']],
+    ['a schema that is gone', { channels: {}, components: { schemas: {} } }, ['Task the', 'Part the']],
+  ])('%s', (_, now, places) => {
+    const refused = refusedChanges(before, now, { base: '', now: '' });
+    expect(refused.map(({ subject, text }) => `${subject} ${text.split(' ')[0]}`)).toEqual(places);
+    const explained = '## 1\n- breaking: EVENT Task: why\n- breaking: EVENT Part: why';
+    expect(refusedChanges(before, now, { base: '', now: explained })).toEqual([]);
+  });
+
+  it('are not those that one sends', () => {
+    const now = document({ version: '2.0', properties: { id: properties.id } });
+    expect(eventChanges(base, now).map(({ subject }) => subject)).toEqual(['a.b']);
   });
 });
 

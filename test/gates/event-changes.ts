@@ -1,7 +1,7 @@
 /**
  * Compares two versions of the AsyncAPI document by the rules of event versions: a field that is added is a new minor
  * version; anything that an older reader or an older message would fail on is a new major version with a line in the
- * change log.
+ * change log. Without a version of its own (a socket, a node task, limits of delivery) a line is enough.
  */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -13,10 +13,12 @@ interface JsonObject {
   readonly [key: string]: Json;
 }
 
-/** What changed on a channel. */
+/** What changed on a channel, or in a schema that stands beside the channels. */
 export interface EventChange {
+  /** Or the name of the schema. */
   readonly subject: string;
-  readonly kind: 'breaking' | 'additive';
+  /** `delivery`: messages are as before, but how long and how often they are delivered is not. */
+  readonly kind: 'breaking' | 'additive' | 'delivery';
   readonly text: string;
 }
 
@@ -158,10 +160,41 @@ export function eventChanges(base: JsonObject, now: JsonObject): readonly EventC
       const [left, right] = [objectAt(before, direction), objectAt(after, direction)];
       compareOperations({ base, now }, left, right, isEvent(before), say);
     }
-    const [oldDlq, newDlq] = [before, after].map((one) => objectAt(one, 'x-nats-config')['dlq_subject']);
-    if (oldDlq !== newDlq) say('breaking', 'dlq_subject changed');
+    const [had, has] = [objectAt(before, 'x-nats-config'), objectAt(after, 'x-nats-config')];
+    if (had['dlq_subject'] !== has['dlq_subject']) say('breaking', 'dlq_subject changed');
+    for (const limit of ['ack_wait', 'max_deliver'])
+      if (had[limit] !== has[limit]) say('delivery', `${limit} changed`);
   }
+  compareUnsent(base, now, found);
   return found;
+}
+
+const schemaPrefix = '#/components/schemas/';
+
+/** Names of the schemas that a part of the document comes to. */
+function reached(document: JsonObject, node: Json | undefined, names: Set<string>): void {
+  if (typeof node !== 'object' || node === null) return;
+  const ref = isObject(node) ? node['$ref'] : undefined;
+  if (typeof ref === 'string') {
+    const name = ref.startsWith(schemaPrefix) ? ref.slice(schemaPrefix.length) : undefined;
+    if (name !== undefined && names.has(name)) return;
+    if (name !== undefined) names.add(name);
+    reached(document, resolve(document, { $ref: ref }), names);
+  }
+  for (const child of Object.values(node)) reached(document, child, names);
+}
+
+/** Schemas that no channel sends: what a node is given to do, and answers. */
+function compareUnsent(base: JsonObject, now: JsonObject, found: EventChange[]): void {
+  const sent = new Set<string>();
+  reached(base, base['channels'], sent);
+  const [olds, news] = [base, now].map((one) => objectAt(objectAt(one, 'components'), 'schemas'));
+  for (const [name, old] of Object.entries(olds ?? {})) {
+    if (sent.has(name)) continue;
+    const say: Say = (kind, text) => found.push({ subject: name, kind, text });
+    if (news?.[name] === undefined) say('breaking', 'the schema is gone');
+    else compareSchemas({ base, now }, old, news[name], 'schema', say);
+  }
 }
 
 function versionOf(
@@ -188,11 +221,12 @@ export function refusedChanges(
   return eventChanges(base, now).flatMap((change) => {
     const place = `EVENT ${change.subject}`;
     const explained = (written.get(place) ?? []).some((line) => !known.get(place)?.includes(line));
-    // A socket has no version of its own: its clients read the change log.
+    // A socket and a schema have no version of their own: their clients read the change log.
     const socket = !isEvent(objectAt(objectAt(base, 'channels'), change.subject));
     if (socket && change.kind === 'additive') return [];
     if (socket || change.text === 'the channel is gone')
       return explained ? [] : [{ ...change, rule: 'a line in the change log' }];
+    if (change.kind === 'delivery') return explained ? [] : [{ ...change, rule: 'a line in the change log' }];
     const [before, after] = [versionOf(base, change.subject), versionOf(now, change.subject)];
     // A document of before the versions were written down says nothing of them.
     const [oldMajor, oldMinor] = before ?? after ?? [1, 0];

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanupSequence } from '../../contracts/nodes/node-task.tasks.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 import { nodeTasks } from '../../db/schema.ts';
+import { runsOf } from '../allocations/continued.ts';
 import { createSurely, releaseSurely } from '../allocations/lives.ts';
 import { field, type ApiAnswer } from '../harness/api.ts';
 import { startLab, subjectOf, until, type Lab } from '../harness/lab.ts';
@@ -211,9 +212,46 @@ describe('reporting', () => {
     expect(await storedTask(task.task_id)).toMatchObject({ state: 'offered', verdict: null, result: null });
     await node.workUntil(id, 'active');
     await releaseSurely(lab, id);
+    await answerCleanupWithAgesThatAreNone(node);
     await answerScrubWithTheProofOfAnother(node, id);
     await node.workUntil(id, 'released');
   });
+
+  it('ends a release whose stored age no instant can be made of', async () => {
+    const { node, id } = await preparing();
+    await node.workUntil(id, 'active');
+    await releaseSurely(lab, id);
+    const cleanup = taskOf(await node.offered());
+    expect((await node.post(cleanup.task_id, successOf(cleanup))).status).toBe(200);
+    await lab.db.q
+      .update(nodeTasks)
+      .set({ result: { ...successOf(cleanup).result, stopped_age_seconds: 1e300 } })
+      .where(eq(nodeTasks.id, cleanup.task_id));
+    await node.workUntil(id, 'released');
+    const row = await lab.row(id);
+    expect(row?.stoppedAt).toEqual(row?.activeAt);
+  });
+
+  it.each(['node_unreachable', 'node_task_cancelled'])(
+    'quotes a node that says %s, which is for the plane to say',
+    async (code) => {
+      const { node, id, task } = await preparing();
+      const error = { code, message: 'nobody is here', retryable: true };
+      const report = { fence: task.fence, outcome: 'failed', error };
+      const [first] = await runsOf(lab, id);
+      expect((await node.post(task.task_id, report)).body).toEqual({ duplicate: false });
+      expect((await storedTask(task.task_id)).verdict).toEqual({
+        outcome: 'failed',
+        failure: { ...error, code: `reported_${code}` },
+      });
+      const [second] = await node.workUntil(id, 'active');
+      expect(second && taskOf(second).kind).toBe('node.allocation_prepare');
+      await endByHand(node, id);
+      await until('the run has ended', async () => (await runsOf(lab, id))[0]?.status !== 'RUNNING');
+      // The first and only one: a run that fails is followed by another.
+      expect(await runsOf(lab, id)).toMatchObject([{ runId: first?.runId, status: 'COMPLETED' }]);
+    },
+  );
 
   it('keeps the first report, whatever comes after it', async () => {
     const { node, id, task } = await preparing();
@@ -265,6 +303,18 @@ describe('reporting', () => {
     await endByHand(node, id);
   });
 });
+
+/** The cleanup of a release, whose report is first of ages that no instant can be made of. */
+async function answerCleanupWithAgesThatAreNone(node: HandMadeNode): Promise<void> {
+  const cleanup = taskOf(await node.offered());
+  const good = successOf(cleanup);
+  for (const age of [-1, 31_536_000.5, 1e12, 1e300]) {
+    const result = { ...good.result, stopped_age_seconds: age };
+    const refused = await node.post(cleanup.task_id, { ...good, result });
+    expect(outcome(refused), String(age)).toEqual([400, 'validation_error']);
+  }
+  expect((await storedTask(cleanup.task_id)).verdict).toBeNull();
+}
 
 /** Leads the release up to the scrub, whose report is first that of a wipe, then one that proves nothing. */
 async function answerScrubWithTheProofOfAnother(node: HandMadeNode, id: string): Promise<void> {

@@ -51,8 +51,10 @@ async function relay(
     payload: channelOf(subject)?.payload.parse(payload),
   };
   let after: AfterCommit | undefined;
+  const delivered = { event, stream: 'S', streamSeq: 1, delivery: 1 };
+  const known = await one.before(delivered);
   await n.h.db.tx(async (tx) => {
-    after = await one.apply(tx, { event, stream: 'S', streamSeq: 1, delivery: 1 });
+    after = await one.apply(tx, delivered, known);
   });
   await after?.();
   const rows = await n.h.db.q.query.notifications.findMany({
@@ -228,6 +230,15 @@ describe('an event', () => {
     const payload = { ...ofAllocation, reason };
     await relay('gpuaas.provisioning.release_failed', payload, { eventId });
     expect(await relay('gpuaas.provisioning.release_failed', payload, { eventId })).toHaveLength(2);
+  });
+
+  it.each([
+    ['https://h.example', 'https://h.example'],
+    ['https://h.example/app', 'https://h.example/app'],
+    ['https://h.example/app/', 'https://h.example/app'],
+  ])('links below %s', async (url, base) => {
+    const rows = await relay('gpuaas.provisioning.failed', { ...ofAllocation, reason }, { url });
+    expect(rows.map((row) => row.actionUrl)).toEqual([`${base}/allocations/${allocation}`]);
   });
 
   it('has no links without an address of the user interface', async () => {

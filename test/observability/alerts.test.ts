@@ -3,7 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
 import { outboxPartitionCount } from '../../db/outbox.ts';
+import { ConsumerMetrics } from '../../workers/consumers/metrics.ts';
 import { readRules, rulesFile, runPromtool, testRules, type RuleCase } from './promtool.ts';
 
 const timeoutMs = 180_000;
@@ -117,6 +119,30 @@ const table: readonly Row[] = [
     0,
   ],
 ];
+
+/** What Prometheus sees of the letters of a process that starts in minute 3 and buries its first one in minute 6. */
+async function lettersOfProcess(consumer: string, reason: DeadLetterReason): Promise<Record<string, string>> {
+  const metrics = new ConsumerMetrics();
+  metrics.expect([consumer]);
+  const before = await sampled(metrics, 'gpuaas_consumer_dead_letters_total');
+  metrics.buried(consumer, reason);
+  const after = await sampled(metrics, 'gpuaas_consumer_dead_letters_total');
+  return Object.fromEntries(
+    [...after].map(([series, value]) => {
+      const first = before.get(series);
+      return [series, `_x3 ${first === undefined ? '_x3' : `${first}x2`} ${value}x20`];
+    }),
+  );
+}
+
+async function sampled(metrics: ConsumerMetrics, name: string): Promise<Map<string, string>> {
+  const text = await metrics.registry.getSingleMetricAsString(name);
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`));
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), line.slice(line.lastIndexOf(' ') + 1)]),
+  );
+}
+
 const cases: readonly RuleCase[] = table.map(([alert, series, atMinutes, firing]) => ({
   alert,
   series,
@@ -148,6 +174,17 @@ describe('the alert rules', () => {
     'fire on what they are for and are silent otherwise',
     async () => {
       expect(await testRules(rulesFile, cases)).toMatchObject({ code: 0 });
+    },
+    timeoutMs,
+  );
+
+  it(
+    'tell of the first letter of its kind that a process buries, and of no other',
+    async () => {
+      const series = await lettersOfProcess('billing--gpuaas-provisioning-active', 'rejected');
+      const told = { alert: 'DeadLettersArrived', series, firing: 1 };
+      const cases = [5, 25].map((atMinutes) => ({ ...told, atMinutes, firing: 0 }));
+      expect(await testRules(rulesFile, [...cases, { ...told, atMinutes: 7 }])).toMatchObject({ code: 0 });
     },
     timeoutMs,
   );

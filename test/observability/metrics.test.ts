@@ -1,5 +1,8 @@
 /** What a running platform serves to Prometheus: linted, and holding every metric that an alert rule names. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { subjects } from '../../contracts/channels.ts';
+import { deadLetterReasons } from '../../contracts/ops/dead-letter.ts';
+import { consumerName } from '../../contracts/streams.ts';
 import { startPlatform, type Platform } from '../../workers/local/platform.ts';
 import { waitUntil } from '../../workers/local/process.ts';
 import { metricsIn, readRules, runPromtool } from './promtool.ts';
@@ -94,6 +97,19 @@ describe('the metrics of a running platform', () => {
     },
     timeoutMs,
   );
+
+  it('count the dead letters of every consumer and reason from zero', () => {
+    const text = served.get('consumers') ?? '';
+    const counted = new Set(
+      [
+        ...text.matchAll(/^gpuaas_consumer_dead_letters_total\{consumer="([\w-]+)",reason="(\w+)"\} 0$/gm),
+      ].map(([, consumer, reason]) => `${consumer} ${reason}`),
+    );
+    const expected = subjects
+      .map((subject) => consumerName('event-log', subject))
+      .flatMap((consumer) => deadLetterReasons.map((reason) => `${consumer} ${reason}`));
+    expect(expected.filter((one) => !counted.has(one))).toEqual([]);
+  });
 
   it(
     'would not pass with a counter that does not say so',

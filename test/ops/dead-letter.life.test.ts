@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { provisioningActive } from '../../contracts/allocations/allocation.events.ts';
+import { provisioningActive, provisioningFailed } from '../../contracts/allocations/allocation.events.ts';
 import { operatorsRecipient } from '../../contracts/ops/notification.ts';
 import { publish } from '../../db/outbox.ts';
 import { readNow } from '../../db/clock.ts';
@@ -12,7 +12,7 @@ import { spawnConsumers, type ConsumerProcess } from '../events/consuming.ts';
 import { field, startTimeoutMs } from '../harness/api.ts';
 import { queryAs } from '../harness/database.ts';
 import { startLab, subjectOf, until, type Lab } from '../harness/lab.ts';
-import { asAdmin, resentOn, untilReplay } from './letters.ts';
+import { asAdmin, plantLetters, resentOn, untilReplay } from './letters.ts';
 
 let lab: Lab;
 let consumers: ConsumerProcess;
@@ -151,6 +151,66 @@ describe('a dead letter', () => {
     const made = await asAdmin(lab, 'POST', 'dlq-replays', { body });
     await untilReplay(lab, String(field(made, 'id')), 'completed');
     await until('the effect is there', async () => (await count(metered(allocationId))) === 1);
+  });
+
+  it('and a logged event are shown whatever version of uuid their ids have', async () => {
+    // One in each place of the message, none of which names a version or a variant of RFC 9562.
+    const ones = (text: string) => text.replaceAll('x', '11111111-1111-1111-1111');
+    const [eventId, badId] = [ones('x-11111111111a'), ones('x-11111111111b')];
+    const payload = {
+      allocation_id: ones('x-11111111111c'),
+      user_id: ones('x-11111111111d'),
+      reason: 'none',
+    };
+    const good = {
+      event_id: eventId,
+      event_type: provisioningFailed.subject,
+      occurred_at: '2026-01-02T03:04:05Z',
+      version: provisioningFailed.version,
+      correlation_id: 'life-of-ones',
+      payload,
+    };
+    for (const message of [good, { ...good, event_id: badId, payload: {} }])
+      await lab.nc.jetstream().publish(provisioningFailed.subject, JSON.stringify(message));
+    const { id } = await untilLetter(badId, 'event-log');
+    await until('both groups have it', async () => (await count(consumed(eventId))) === 2);
+    expect(await asAdmin(lab, 'GET', 'events?correlation_id=life-of-ones')).toMatchObject({
+      status: 200,
+      body: { items: [{ event_id: eventId, payload }] },
+    });
+    const query = `dead-letters?subject=${provisioningFailed.subject}&consumer=event-log--gpuaas-provisioning-failed`;
+    expect(await asAdmin(lab, 'GET', query)).toMatchObject({ status: 200, body: { items: [{ id }] } });
+    const shown = { id, event_id: badId };
+    expect(await asAdmin(lab, 'GET', `dead-letters/${id}`)).toMatchObject({ status: 200, body: shown });
+    expect(await asAdmin(lab, 'POST', `dead-letters/${id}/discard`, { body: { reason } })).toMatchObject({
+      status: 200,
+      body: { ...shown, state: 'discarded' },
+    });
+  });
+
+  it('whose body was cut is refused by a replay (409), passed by when many are replayed, and can be discarded', async () => {
+    const subject = 'trial.cut';
+    const [id] = await plantLetters(lab.db, subject, 1, {
+      body: Buffer.from('{"event'),
+      wholeBytes: 1_048_300,
+    });
+    expect(await asAdmin(lab, 'GET', `dead-letters/${id}`)).toMatchObject({
+      body: {
+        body: null,
+        body_bytes: 7,
+        whole_body_bytes: 1_048_300,
+        headers: { 'Gpuaas-Dlq-Whole-Bytes': '1048300' },
+      },
+    });
+    expect(await asAdmin(lab, 'POST', `dead-letters/${id}/replay`, { body: { reason } })).toMatchObject({
+      status: 409,
+      body: { code: 'dead_letter_not_replayable' },
+    });
+    const many = await asAdmin(lab, 'POST', 'dlq-replays', {
+      body: { filter: { subject }, dry_run: true, reason },
+    });
+    expect(many).toMatchObject({ status: 201, body: { matched: 0 } });
+    expect((await asAdmin(lab, 'POST', `dead-letters/${id}/discard`, { body: { reason } })).status).toBe(200);
   });
 
   it('that no consumer can read is open for each of them, and a replay asks only one of them again', async () => {

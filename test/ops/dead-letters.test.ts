@@ -90,6 +90,18 @@ describe('one dead letter', () => {
     expect(found).toMatchObject({ status: 200, body: { body: null, body_bytes: body.byteLength } });
   });
 
+  it('200: one that recovery had sent again has no number of a replay; one that was replayed has', async () => {
+    const [id = ''] = await plantLetters(lab.db, 'trial.numbered', 1, { stream: 'REPLAYS' });
+    const numbered = async () =>
+      Object.entries(field(await admin('GET', `dead-letters/${id}`), 'headers') ?? {}).filter(
+        ([name]) => name === 'Gpuaas-Replay',
+      );
+    expect(await numbered()).toEqual([]);
+    const made = await admin('POST', `dead-letters/${id}/replay`, { body: { reason } });
+    await untilReplay(lab, String(field(made, 'id')), 'completed');
+    expect(await numbered()).toEqual([['Gpuaas-Replay', '1']]);
+  });
+
   it('404', async () => {
     const answer = await admin('GET', `dead-letters/${randomUUID()}`);
     expect(answer).toMatchObject({ status: 404, body: { code: 'dead_letter_not_found' } });

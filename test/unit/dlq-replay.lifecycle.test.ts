@@ -60,7 +60,9 @@ describe('the guards', () => {
     'letter %s, resolved %s, of %s: replay %s, discard %s',
     (state, resolved, group, ...codes) => {
       const [replay, discard] = codes;
-      expect(replayRefusal({ state, resolved, consumerGroup: group }) ?? none).toBe(replay);
+      const standing = { state, resolved, consumerGroup: group };
+      expect(replayRefusal({ ...standing, isCut: false }) ?? none).toBe(replay);
+      expect(replayRefusal({ ...standing, isCut: true })).toBe('dead_letter_not_replayable');
       expect(discardRefusal({ state, resolved }) ?? none).toBe(discard);
       for (const code of codes) expect(code === none || isErrorCode(code)).toBe(true);
     },

@@ -2,8 +2,7 @@
 import { NatsError, type JetStreamClient, type JetStreamManager, type StoredMsg } from 'nats';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { dlqSubject } from '../../contracts/envelope.ts';
-import { addresseeOf, letterHeaders } from './dead-letters.ts';
+import { addresseeOf, storeLetter } from './dead-letters.ts';
 import type { Durable } from './plan.ts';
 
 const advisorySchema = z.object({
@@ -53,7 +52,8 @@ export async function saveAbandoned(deps: AdvisoryDeps, body: Uint8Array): Promi
   const { group, subject } = destination(durable, message.subject);
   const addressee = addresseeOf(group, subject);
   const { consumer } = addressee;
-  const letter = letterHeaders(
+  const { duplicate } = await storeLetter(
+    deps.js,
     {
       ...addressee,
       subject,
@@ -69,7 +69,6 @@ export async function saveAbandoned(deps: AdvisoryDeps, body: Uint8Array): Promi
     },
     new Date(),
   );
-  const { duplicate } = await deps.js.publish(dlqSubject(subject), message.data, letter);
   if (duplicate) return;
   deps.buried(consumer, 'crashed');
   deps.log.error({ consumer, reason: 'crashed' }, 'an event went to the DLQ');

@@ -1,11 +1,19 @@
 /** Dead letters on the wire: their headers, both ways. */
-import { headers as natsHeaders, type MsgHdrs } from 'nats';
-import { isCorrelationId } from '../../contracts/envelope.ts';
+import {
+  ErrorCode,
+  headers as natsHeaders,
+  NatsError,
+  type JetStreamClient,
+  type MsgHdrs,
+  type PubAck,
+} from 'nats';
+import { dlqSubject, isCorrelationId } from '../../contracts/envelope.ts';
 import {
   deadLetterHeaders,
   deadLetterReasons,
   replayHeader,
   strangersGroup,
+  type DeadLetterCode,
   type DeadLetterReason,
 } from '../../contracts/ops/dead-letter.ts';
 import { consumerName } from '../../contracts/streams.ts';
@@ -35,7 +43,7 @@ export interface Surrendered {
   readonly headers: MsgHdrs | undefined;
   readonly body: Uint8Array;
   readonly reason: DeadLetterReason;
-  readonly errorCode: string;
+  readonly errorCode: DeadLetterCode;
   /** Places and rules, never values. */
   readonly detail: string;
 }
@@ -81,13 +89,10 @@ export function messageKeyOf(of: Pick<Surrendered, 'body' | 'headers' | 'stream'
 }
 
 /**
- * Headers of the message in the DLQ. Its id is the message's and the consumer's: the same surrender, reported twice, is
+ * Headers of the message in the DLQ, but for the length of a body that is cut. Its id is the message's and the consumer's: the same surrender, reported twice, is
  * stored once.
  */
-export function letterHeaders(
-  of: Surrendered,
-  lastAt: Date,
-): { readonly msgID: string; readonly headers: MsgHdrs } {
+function letterHeaders(of: Surrendered, lastAt: Date): { readonly msgID: string; readonly headers: MsgHdrs } {
   const made = natsHeaders();
   const set = (name: string, value: string) => made.set(name, printable(value));
   set(deadLetterHeaders.reason, of.reason);
@@ -108,6 +113,28 @@ export function letterHeaders(
   const replay = replayOf(of.headers);
   const msgID = `${messageKeyOf(of)}/${of.consumer}${replay === undefined ? '' : `/replay-${replay}`}`;
   return { msgID, headers: made };
+}
+
+/**
+ * Stores a letter in the DLQ. A body that does not fit into a message together with the headers is cut, and a header says
+ * how long it was.
+ * @throws NatsError when it cannot be stored now.
+ */
+export async function storeLetter(
+  js: Pick<JetStreamClient, 'publish'>,
+  of: Surrendered,
+  lastAt: Date,
+): Promise<PubAck> {
+  const letter = letterHeaders(of, lastAt);
+  for (let keptBytes = of.body.byteLength; ; keptBytes = Math.floor(keptBytes / 2)) {
+    try {
+      return await js.publish(dlqSubject(of.subject), of.body.subarray(0, keptBytes), letter);
+    } catch (error) {
+      const isTooLong = error instanceof NatsError && error.code === String(ErrorCode.MaxPayloadExceeded);
+      if (!isTooLong || keptBytes === 0) throw error;
+      letter.headers.set(deadLetterHeaders.wholeBytes, String(of.body.byteLength));
+    }
+  }
 }
 
 /** Header values are visible ASCII and blanks. */
@@ -133,8 +160,8 @@ type Told = Omit<ArrivedLetter, 'eventId' | 'correlationId' | 'body' | 'dlqSeq'>
  * ours can have written, is kept as well, as what it is: a stranger's.
  */
 export function readLetter(message: DlqMessage): ArrivedLetter {
-  const eventId = eventIdIn(message.data) ?? null;
   const told = toldByUs(message) ?? toldOfStranger(message);
+  const eventId = eventIdIn(message.data) ?? eventIdOfCut(told) ?? null;
   const correlationId = message.headers?.get(correlationHeader) ?? '';
   return {
     ...told,
@@ -145,6 +172,10 @@ export function readLetter(message: DlqMessage): ArrivedLetter {
     dlqSeq: message.seq,
   };
 }
+
+/** A body that was cut names its event no more; its key is the event's id, where it had one. */
+const eventIdOfCut = ({ wholeBytes, messageKey }: Told): string | undefined =>
+  wholeBytes !== undefined && uuidPattern.test(messageKey) ? messageKey : undefined;
 
 /** Undefined when a header is not as `letterHeaders` writes it. */
 function toldByUs(message: DlqMessage): Told | undefined {
@@ -164,6 +195,7 @@ function toldByUs(message: DlqMessage): Told | undefined {
   if (!/^[\w-]{1,255}$/.test(stream) || streamSeq === undefined || deliveries === undefined) return undefined;
   const messageId = message.headers?.get(messageIdHeader) ?? '';
   const fromId = messageId.replace(replaySuffix, '').replace(`/${consumer}`, '');
+  const wholeBytes = countIn(header('wholeBytes'), Number.MAX_SAFE_INTEGER);
   const isKey = fromId !== '' && fromId.length <= maxNameChars && fromId === printable(fromId);
   return {
     consumer,
@@ -178,6 +210,7 @@ function toldByUs(message: DlqMessage): Told | undefined {
     deliveries,
     firstAt: instantOr(header('firstAt'), message.storedAt),
     lastAt: instantOr(header('lastAt'), message.storedAt),
+    ...(wholeBytes === undefined ? {} : { wholeBytes }),
   };
 }
 

@@ -1,26 +1,29 @@
 /** What becomes of one delivery of an event: the effect once, or a repeat, or a dead letter; never nothing. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { JetStreamClient, JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import {
-  dlqSubject,
   readMessage,
   type AnyChannel,
   type EventEnvelope,
   type ReadMessage,
 } from '../../contracts/envelope.ts';
 import { consumerName } from '../../contracts/streams.ts';
-import type { DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
+import { isErrorCode } from '../../contracts/errors.ts';
+import type { DeadLetterCode, DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
 import { assertNoConnectionHeld, isDatabaseUnavailable, sqlState, type Database } from '../../db/client.ts';
 import { readNow } from '../../db/clock.ts';
 import { isRemembered, rememberEvent } from '../../db/ops/event.store.ts';
 import { pauseAfter, type Backoff } from './backoff.ts';
-import { addresseeOf, correlationHeader, letterHeaders } from './dead-letters.ts';
+import { addresseeOf, correlationHeader, storeLetter, type Surrendered } from './dead-letters.ts';
 import { quietly } from './durable-loop.ts';
 import type { Outage } from './outage.ts';
 import { RejectedEvent, TargetUnavailable, type AfterCommit, type Subscription } from './subscription.ts';
 
 /** An error that tells of an outage which no probe can find is the event's own, after so many tries. */
 const maxFalseAlarms = 5;
+/** A letter that cannot be stored is tried again at least so often. */
+const maxBurialPauseMs = 2000;
 
 /** How a delivery ended. */
 export type Outcome =
@@ -147,9 +150,10 @@ async function attempt(deps: DeliveryDeps, delivery: Delivery, event: EventEnvel
     }
     if (subscription.kind === 'effect') {
       let after: AfterCommit | undefined;
+      const known = await subscription.before(delivered);
       const fresh = await deps.db.tx(async (tx) => {
         if (!(await rememberEvent(tx, consumer, event.event_id))) return false;
-        after = await subscription.apply(tx, delivered);
+        after = await subscription.apply(tx, delivered, known);
         return true;
       });
       if (fresh) await afterwards(deps, consumer, after);
@@ -239,14 +243,18 @@ async function failed(deps: DeliveryDeps, delivery: Delivery, error: unknown): P
   return 'failed';
 }
 
-/** Into the DLQ, then out of the stream's hands. What cannot be stored there is delivered again. */
+/**
+ * Into the DLQ, then out of the stream's hands. What cannot be stored there yet stays in hand until it can: JetStream
+ * delivers nothing after the last delivery, and its advisory does not know the reason. When this process ends before, the
+ * message is given back.
+ */
 export async function bury(
-  deps: Pick<DeliveryDeps, 'js' | 'log' | 'backoff' | 'buried'>,
+  deps: Pick<DeliveryDeps, 'js' | 'log' | 'backoff' | 'buried' | 'isStopping'>,
   { message, group }: { readonly message: JsMsg; readonly group: string },
   why: {
     readonly subject: string;
     readonly reason: DeadLetterReason;
-    readonly errorCode: string;
+    readonly errorCode: DeadLetterCode;
     readonly detail: string;
   },
 ): Promise<Outcome> {
@@ -254,26 +262,19 @@ export async function bury(
   const addressee = addresseeOf(group, subject);
   const { consumer } = addressee;
   const { info } = message;
-  const letter = letterHeaders(
-    {
-      ...addressee,
-      stream: info.stream,
-      streamSeq: message.seq,
-      deliveries: info.deliveryCount,
-      storedAt: new Date(info.timestampNanos / 1e6),
-      headers: message.headers,
-      body: message.data,
-      ...why,
-    },
-    new Date(),
-  );
-  assertNoConnectionHeld('nats');
-  try {
-    await deps.js.publish(dlqSubject(subject), message.data, letter);
-  } catch (error) {
-    deps.log.warn({ consumer, err: error }, 'a dead letter cannot be stored yet');
-    quietly(() => message.nak(pauseAfter(info.deliveryCount, deps.backoff)));
-    return 'failed';
+  const surrendered: Surrendered = {
+    ...addressee,
+    stream: info.stream,
+    streamSeq: message.seq,
+    deliveries: info.deliveryCount,
+    storedAt: new Date(info.timestampNanos / 1e6),
+    headers: message.headers,
+    body: message.data,
+    ...why,
+  };
+  if (!(await stored(deps, surrendered))) {
+    quietly(() => message.nak());
+    return 'returned';
   }
   quietly(() => message.term());
   deps.buried(consumer, why.reason);
@@ -289,10 +290,31 @@ export async function bury(
   return 'dead';
 }
 
+/** Stores a letter however often it takes. @returns false when this process ends before. */
+async function stored(
+  deps: Pick<DeliveryDeps, 'js' | 'log' | 'backoff' | 'isStopping'>,
+  surrendered: Surrendered,
+): Promise<boolean> {
+  assertNoConnectionHeld('nats');
+  const gaveUpAt = new Date();
+  const backoff = { ...deps.backoff, maxMs: Math.min(deps.backoff.maxMs, maxBurialPauseMs) };
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await storeLetter(deps.js, surrendered, gaveUpAt);
+      return true;
+    } catch (error) {
+      const { consumer } = surrendered;
+      deps.log.warn({ consumer, tries, err: error }, 'a dead letter cannot be stored yet');
+      if (deps.isStopping()) return false;
+      await delay(pauseAfter(tries, backoff));
+    }
+  }
+}
+
 /** Code of the catalogue, or SQLSTATE; never a text of the failure, which may hold values. */
-function codeOf(error: unknown): string {
+function codeOf(error: unknown): DeadLetterCode {
   const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined;
-  if (typeof code === 'string' && /^[a-z][a-z0-9_]*$/.test(code)) return code;
+  if (isErrorCode(code)) return code;
   const state = sqlState(error);
   return state === undefined ? 'internal_error' : `sqlstate_${state.toLowerCase()}`;
 }

@@ -1,13 +1,14 @@
 /** The event consumers: everything that JetStream delivers to the platform itself. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLogger } from '../../activities/platform/logging.ts';
-import { connectNats } from '../../activities/platform/nats.ts';
+import { connectNats, watchPayloadBound } from '../../activities/platform/nats.ts';
 import { openRedis } from '../../activities/platform/redis.ts';
 import { openTemporal } from '../../activities/platform/temporal.ts';
 import { startTracing, withRemoteParent } from '../../activities/platform/tracing.ts';
 import { parseEnvironment } from '../../contracts/environment.api.ts';
 import { consumersEnvironmentSchema } from '../../contracts/environment.worker.api.ts';
 import { openDatabase } from '../../db/client.ts';
+import { maxEventBytes } from '../../db/outbox.ts';
 import { createNotifier } from '../../db/ops/notification.store.ts';
 import { createPolicyReader } from '../../db/ops/policy.store.ts';
 import { allSubscriptions } from './compose.ts';
@@ -36,7 +37,10 @@ const temporal = openTemporal({
 });
 const notifier = createNotifier((channel, message) => redis.publish(channel, message));
 const policies = createPolicyReader(db.q);
-const nc = await connectNats({ url: env.NATS_URL, name });
+const nc = await connectNats({ url: env.NATS_URL, credsFile: env.NATS_CREDS_FILE, name });
+watchPayloadBound(nc, maxEventBytes, (bounds) =>
+  log.error(bounds, 'NATS refuses the largest dead letters: raise max_payload of its servers'),
+);
 
 const runtime = new ConsumerRuntime(
   {

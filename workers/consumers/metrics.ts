@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
+import { deadLetterReasons, strangersGroup, type DeadLetterReason } from '../../contracts/ops/dead-letter.ts';
 import type { Outcome } from './delivery.ts';
 
 /** Figures of one process of consumers. */
@@ -59,6 +59,17 @@ export class ConsumerMetrics {
     labelNames: ['system'],
     registers: [this.registry],
   });
+
+  /**
+   * Has the counters of these durables begin at zero: what is born with its first event is no increase to Prometheus.
+   * @param consumers names as dead letters have them.
+   */
+  expect(consumers: Iterable<string>): void {
+    for (const consumer of [...consumers, strangersGroup]) {
+      this.redeliveries.inc({ consumer }, 0);
+      for (const reason of deadLetterReasons) this.dead.inc({ consumer, reason }, 0);
+    }
+  }
 
   delivered(consumer: string, outcome: Outcome, delivery: number, durationMs: number): void {
     this.deliveries.inc({ consumer, outcome });

@@ -2,8 +2,9 @@
  * Streams and durable consumers against the contract, for operators. `--check` changes nothing. Exit code 0: equal (or
  * brought up to it); 1: something differs; 2: JetStream cannot be reached.
  */
-import { connect } from 'nats';
+import { NatsError } from 'nats';
 import { z } from 'zod';
+import { connectNats } from '../../activities/platform/nats.ts';
 import { openTemporal } from '../../activities/platform/temporal.ts';
 import { consumersEnvironmentSchema } from '../../contracts/environment.worker.api.ts';
 import { openDatabase } from '../../db/client.ts';
@@ -16,7 +17,7 @@ import { reconcileTopology } from './recovery.ts';
 const connectTimeoutMs = 5000;
 const connectionSchema = consumersEnvironmentSchema
   .unwrap()
-  .pick({ GPUAAS_ENV: true, NATS_URL: true, OUTBOX_DUPLICATE_WINDOW_MS: true });
+  .pick({ GPUAAS_ENV: true, NATS_URL: true, NATS_CREDS_FILE: true, OUTBOX_DUPLICATE_WINDOW_MS: true });
 
 interface Line {
   readonly kind: string;
@@ -33,11 +34,12 @@ async function main(check: boolean): Promise<number> {
   }
   const env = parsed.data;
   try {
-    const nc = await connect({
-      servers: env.NATS_URL.split(','),
+    const nc = await connectNats({
+      url: env.NATS_URL,
+      credsFile: env.NATS_CREDS_FILE,
       name: 'events-reconcile',
-      timeout: connectTimeoutMs,
-      maxReconnectAttempts: 0,
+      retry: 'none',
+      timeoutMs: connectTimeoutMs,
     });
     try {
       const { streams, consumers } = await reconcileTopology(
@@ -59,8 +61,11 @@ async function main(check: boolean): Promise<number> {
       await nc.close();
     }
   } catch (error) {
+    const refused = error instanceof NatsError && error.isAuthError();
     process.stderr.write(
-      `events: ${error instanceof Error ? error.name : 'unknown'}: JetStream cannot be reached\n`,
+      refused
+        ? 'events: NATS refuses the credentials\n'
+        : `events: ${error instanceof Error ? error.name : 'unknown'}: JetStream cannot be reached\n`,
     );
     return 2;
   }

@@ -1,5 +1,5 @@
 /** Streams and durables as the contract wants them, at start and after somebody took them away. */
-import { headers, type NatsConnection } from 'nats';
+import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import {
   consumerLag,
@@ -12,19 +12,22 @@ import {
   unmarkedStreams,
   type StreamOptions,
   type StreamReport,
+  type UnmarkedStream,
 } from '../../activities/platform/nats.ts';
 import { readNow } from '../../db/clock.ts';
-import { assertNoConnectionHeld, type Database } from '../../db/client.ts';
-import { owedEvents, republishOwed, type Owing, type RepublishedPage } from '../../db/ops/event.store.ts';
-import { replaySubject, streams as declaredStreams } from '../../contracts/streams.ts';
-import { correlationHeader } from './dead-letters.ts';
+import type { Database } from '../../db/client.ts';
+import { republishOwed, type Owing, type RepublishedPage } from '../../db/ops/event.store.ts';
+import { streams as declaredStreams } from '../../contracts/streams.ts';
 import type { ConsumerMetrics } from './metrics.ts';
+import { sendAgain, type Debtor } from './owed.ts';
 import type { Durable } from './plan.ts';
 
 /** Rows of the outbox that one statement looks at. */
 const republishPage = 2000;
-/** The same, where their bodies come along. */
-const owedPage = 500;
+/** Streams without which nobody knows any more who was to get an event again. */
+const letterStreams = ['DLQ', 'ADVISORIES', 'REPLAYS'];
+/** A row is marked as published after its message is stored: by this much at most, while the database can be reached. */
+const markedWithinMs = 300_000;
 
 export interface TopologyDeps {
   readonly nc: NatsConnection;
@@ -78,44 +81,47 @@ export async function restore(
   const names = (deps.streams.declared ?? declaredStreams).map(({ name }) => name);
   const lost = await unmarkedStreams(nc, names);
   if (lost.length > 0) {
-    const { events, letters } = owedBy(durables, lost);
+    const at = await readNow(db.q);
+    const { events, letters, loss } = owedBy(durables, lost, at);
     const republished = await republish(db, events);
-    const sentAgain = await sendAgain(deps, letters);
+    const sentAgain = await sendAgain(deps, letters, loss);
     metrics.putBack(republished + sentAgain);
     log.warn(
-      { streams: lost, republished, sent_again: sentAgain },
+      { streams: lost.map(({ name }) => name), republished, sent_again: sentAgain },
       'streams were empty: what is owed is sent',
     );
-    const at = await readNow(db.q);
-    for (const name of lost) await markStream(nc, name, at);
+    for (const stream of lost) await markStream(nc, stream, at);
   }
   return [...reports.streams, ...reports.consumers].filter((one) => one.action === 'created').length;
 }
 
-/** A consumer that may owe, and the group whose replays it reads. */
-interface Debtor extends Owing {
-  readonly group: string;
-}
-
 /**
  * Who may have lost an event with these streams: whoever read them. With the DLQ went letters that nobody had written
- * down yet, and with ADVISORIES what would have become letters: then every other consumer may, of events that its
- * stream still holds and will not deliver again.
+ * down yet, with ADVISORIES what would have become letters, and with REPLAYS what was sent for either: then every other
+ * consumer may, of events that its stream will not deliver again. Nothing is lost that was published after its stream
+ * was made.
  */
 function owedBy(
   durables: readonly Durable[],
-  lost: readonly string[],
-): { readonly events: readonly Debtor[]; readonly letters: readonly Debtor[] } {
-  const lettersLost = lost.includes('DLQ') || lost.includes('ADVISORIES');
-  const [events, letters]: [Debtor[], Debtor[]] = [[], []];
+  lost: readonly UnmarkedStream[],
+  now: Date,
+): { readonly events: readonly Owing[]; readonly letters: readonly Debtor[]; readonly loss: string } {
+  const madeBy = ({ ageMs }: UnmarkedStream) => new Date(now.getTime() - ageMs + markedWithinMs);
+  const streams = new Map(lost.map((one) => [one.name, one]));
+  const newest = lost
+    .filter(({ name }) => letterStreams.includes(name))
+    .sort((a, b) => Date.parse(b.created) - Date.parse(a.created))[0];
+  const [events, letters]: [Owing[], Debtor[]] = [[], []];
   for (const one of durables) {
     if (one.kind !== 'subject') continue;
-    const { stream, name, filterSubject } = one.declared;
-    const debtor = { consumer: name, subject: filterSubject, group: one.subscription.group };
-    if (lost.includes(stream)) events.push(debtor);
-    else if (lettersLost) letters.push(debtor);
+    const { stream, name: consumer, filterSubject: subject } = one.declared;
+    const own = streams.get(stream);
+    if (own !== undefined) events.push({ consumer, subject, until: madeBy(own) });
+    else if (newest !== undefined) {
+      letters.push({ consumer, subject, until: madeBy(newest), group: one.subscription.group, stream });
+    }
   }
-  return { events, letters };
+  return { events, letters, loss: newest?.created ?? '' };
 }
 
 /** Has the relay publish again. A row that it has published meanwhile is not put back a second time. */
@@ -125,36 +131,6 @@ async function republish(db: Database, owing: readonly Owing[]): Promise<number>
   for (let after: number | null = 0; after !== null;) {
     const page: RepublishedPage = await republishOwed(db.q, owing, after, republishPage);
     total += page.count;
-    after = page.lastId;
-  }
-  return total;
-}
-
-/**
- * Sends each consumer what it owes the way replays go, past its own stream, which remembers the event's id. What it is
- * about to consume anyway finds its effect there, or the other does.
- */
-async function sendAgain(
-  { nc, db }: Pick<TopologyDeps, 'nc'> & { db: Database },
-  debtors: readonly Debtor[],
-) {
-  if (debtors.length === 0) return 0;
-  const groups = new Map(debtors.map(({ consumer, group }) => [consumer, group]));
-  const js = nc.jetstream();
-  let total = 0;
-  for (let after: number | null = 0; after !== null;) {
-    const page: Awaited<ReturnType<typeof owedEvents>> = await owedEvents(db.q, debtors, after, owedPage);
-    assertNoConnectionHeld('nats');
-    for (const owed of page.owed) {
-      const { correlation_id: correlationId } = owed.body;
-      const extra = headers();
-      if (typeof correlationId === 'string') extra.set(correlationHeader, correlationId);
-      if (owed.traceparent !== null) extra.set('traceparent', owed.traceparent);
-      const subject = replaySubject(groups.get(owed.consumer) ?? '', owed.subject);
-      const msgID = `${owed.eventId}/${owed.consumer}/owed`;
-      await js.publish(subject, JSON.stringify(owed.body), { msgID, headers: extra });
-    }
-    total += page.owed.length;
     after = page.lastId;
   }
   return total;

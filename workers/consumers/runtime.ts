@@ -71,6 +71,7 @@ export class ConsumerRuntime {
     this.options = { backoff: defaultBackoff, slots: 16, ...options };
     this.js = deps.nc.jetstream();
     this.durables = planDurables(deps.subscriptions, options.streamOf ?? streamOf);
+    this.metrics.expect(this.durables.map((one) => one.declared.name));
     const changed = (name: string, away: boolean) => {
       this.metrics.reachable(name, !away);
       deps.log.warn({ system: name, away }, away ? 'deliveries are held' : 'deliveries go on');

@@ -1,4 +1,5 @@
 import type { AnyChannel, EventEnvelope, PayloadOf } from '../../contracts/envelope.ts';
+import type { ErrorCode } from '../../contracts/errors.ts';
 import type { Queryable, Tx } from '../../db/client.ts';
 
 /** Who consumes: one durable JetStream consumer for each group and subject. */
@@ -29,7 +30,13 @@ export type Subscription =
       readonly kind: 'effect';
       readonly group: ConsumerGroup;
       readonly channel: AnyChannel;
-      readonly apply: (tx: Tx, delivered: Delivered<unknown>) => Promise<AfterCommit | undefined>;
+      /** What has to be known before the transaction; `apply` gets it. */
+      readonly before: (delivered: Delivered<unknown>) => Promise<unknown>;
+      readonly apply: (
+        tx: Tx,
+        delivered: Delivered<unknown>,
+        known: unknown,
+      ) => Promise<AfterCommit | undefined>;
     }
   | {
       readonly kind: 'command';
@@ -66,7 +73,25 @@ export const effect = <C extends AnyChannel>(
   kind: 'effect',
   group,
   channel,
+  before: () => Promise.resolve(),
   apply: (tx, delivered) => apply(tx, delivered as Delivered<PayloadOf<C>>),
+});
+
+/**
+ * An effect that has to know something which it cannot read in its transaction, a policy for example: reading that takes
+ * a connection of its own, and deliveries that each hold one and wait for a second would starve.
+ */
+export const informedEffect = <C extends AnyChannel, K>(
+  group: ConsumerGroup,
+  channel: C,
+  before: (delivered: Delivered<PayloadOf<C>>) => Promise<K>,
+  apply: (tx: Tx, delivered: Delivered<PayloadOf<C>>, known: K) => Promise<AfterCommit | undefined>,
+): Subscription => ({
+  kind: 'effect',
+  group,
+  channel,
+  before: (delivered) => before(delivered as Delivered<PayloadOf<C>>),
+  apply: (tx, delivered, known) => apply(tx, delivered as Delivered<PayloadOf<C>>, known as K),
 });
 
 /**
@@ -86,9 +111,9 @@ export const command = <C extends AnyChannel>(
 
 /** The effect says that no repetition can help: the event goes to the DLQ at once. */
 export class RejectedEvent extends Error {
-  readonly errorCode: string;
+  readonly errorCode: ErrorCode;
 
-  constructor(errorCode: string, message: string) {
+  constructor(errorCode: ErrorCode, message: string) {
     super(message);
     this.name = 'RejectedEvent';
     this.errorCode = errorCode;

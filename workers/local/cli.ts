@@ -6,6 +6,7 @@ import { chromium } from './chromium.ts';
 import { promtool } from './promtool.ts';
 import { missingPartError } from './resolve.ts';
 import { PART_NAMES, partSources, resolveParts, startStack, wipeStack } from './stack.ts';
+import { installSystemPackages } from './system-packages.ts';
 import { loadStackConfig } from './stack-config.ts';
 
 const DEFAULT_NAME = 'dev';
@@ -35,6 +36,7 @@ async function install(): Promise<number> {
     failures += 1;
     process.stderr.write(`${missingPartError(partSources(config)[name], resolution.candidates).message}\n`);
   }
+  await installSystemPackages(log);
   await promtool(log).catch((error: unknown) =>
     log(`promtool, for the tests of metrics and alerts: ${String(error)}`),
   );

@@ -28,7 +28,7 @@ await runInteractive('demo', async ({ signal, log, onStop }) => {
   const admin = apiClient(platform.apiUrl, await devToken(platform.issuerUrl, 'dev-admin', 'admin123'));
   signal.throwIfAborted();
 
-  const agent = await addNode(platform, admin);
+  const agent = await addNode(platform, admin, signal);
   const allocationId = await allocate(user, signal);
   showNode(agent, 'what the agent did on the simulated node');
   await showEngine(platform, admin, allocationId);
@@ -39,7 +39,7 @@ await runInteractive('demo', async ({ signal, log, onStop }) => {
   print(`\ndone in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 });
 
-async function addNode(platform: Platform, admin: ApiClient): Promise<AgentHandle> {
+async function addNode(platform: Platform, admin: ApiClient, signal: AbortSignal): Promise<AgentHandle> {
   step('an admin registers a node; its agent starts');
   const node = dataOf(
     'registering the node',
@@ -49,12 +49,15 @@ async function addNode(platform: Platform, admin: ApiClient): Promise<AgentHandl
     }),
   );
   const agent = await platform.startAgent({ id: node.id, secret: node.agent_secret, gpuCount: 8 });
+  const until = performance.now() + stateDeadlineMs;
   for (;;) {
+    signal.throwIfAborted();
     const seen = dataOf(
       'reading the node',
       await admin.GET('/api/v1/admin/nodes/{node_id}', { params: { path: { node_id: node.id } } }),
     );
     if (seen.state === 'available') break;
+    if (performance.now() > until) throw new Error(`the node is ${seen.state}, not available`);
     await delay(pollMs);
   }
   print(`node ${node.name} (${sku}) is available`);

@@ -71,6 +71,9 @@ export async function diagnose(): Promise<Diagnosis> {
     );
     if (resolution.kind === 'missing' || told !== undefined) missing.push(name);
   }
-  const places = `cache ${cacheDir()}\nstate ${stateRoot()}`;
+  rows.push(['issuer', 'checkout', '-', 'embedded; npm start -- --keycloak runs Keycloak instead']);
+  const places =
+    `cache ${cacheDir()}\nstate ${stateRoot()}\n` +
+    'the demo and the tests pass over what the environment names, and start their own on free ports';
   return { text: [table(rows), details.join('\n'), places].join('\n\n'), missing };
 }

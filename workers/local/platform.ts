@@ -24,6 +24,8 @@ export interface PlatformOptions extends Pick<
   readonly issuer?: 'embedded' | 'keycloak';
   /** Added to the environment of API, worker, relay and consumers. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A process of the product, or an agent, ended although nobody stopped it; told to `log` unless given. */
+  readonly onServiceExit?: (service: Service, message: string) => void;
 }
 
 export type ServiceName = 'api' | 'worker' | 'relay' | 'consumers';
@@ -100,7 +102,8 @@ async function startServices(
     RECONCILE_EVERY_MS: '1000',
     ...options.env,
   };
-  const services = createServices(stack, env, ports);
+  const exited = options.onServiceExit ?? ((_service: Service, message: string) => log(message));
+  const services = createServices(stack, env, ports, exited);
   const all = Object.values(services);
   started.push({ stop: async () => void (await Promise.all(all.map((service) => service.stop()))) });
   await Promise.all(all.map((service) => service.start()));
@@ -116,7 +119,7 @@ async function startServices(
     temporalUiUrl: stack.env['TEMPORAL_UI_URL'] ?? '',
     metricsUrls: metricsUrlsOf(ports),
     env,
-    startAgent: (node) => startAgent(stack, pki, internalUrl, node, started),
+    startAgent: (node) => startAgent({ stack, pki, internalUrl, started, exited }, node),
     stop,
   };
 }
@@ -194,6 +197,7 @@ function createServices(
   stack: Stack,
   env: Record<string, string>,
   ports: Ports,
+  exited: (service: Service, message: string) => void,
 ): Record<ServiceName, Service> {
   const logDir = path.join(stack.stateDir, 'logs');
   const answers = (url: string, saying: string) => async () => {
@@ -208,15 +212,18 @@ function createServices(
     extra: Record<string, string>,
     url: string,
     saying = '',
-  ) =>
-    new Service({
+  ): Service => {
+    const made: Service = new Service({
       name,
       entry,
       env: { ...env, ...extra },
+      onUnexpectedExit: (message) => exited(made, message),
       logDir,
       probe: answers(url, saying),
       nodeArgs: nodeOptions,
     });
+    return made;
+  };
   return {
     api: service('api', 'api/main.ts', {}, `http://127.0.0.1:${ports.api}/readyz`),
     worker: service(
@@ -243,20 +250,34 @@ function createServices(
 }
 
 async function startAgent(
-  stack: Stack,
-  pki: { INTERNAL_TLS_CA_FILE: string; TASK_VERIFY_KEY_FILE: string },
-  internalUrl: string,
+  {
+    stack,
+    pki,
+    internalUrl,
+    started,
+    exited,
+  }: {
+    readonly stack: Stack;
+    readonly pki: { INTERNAL_TLS_CA_FILE: string; TASK_VERIFY_KEY_FILE: string };
+    readonly internalUrl: string;
+    readonly started: { stop(): Promise<void> }[];
+    readonly exited: (service: Service, message: string) => void;
+  },
   node: { id: string; secret: string; gpuCount: number; env?: Record<string, string> },
-  started: { stop(): Promise<void> }[],
 ): Promise<AgentHandle> {
   const root = path.join(stack.stateDir, 'nodes', node.id);
   mkdirSync(root, { recursive: true });
   const secretFile = path.join(stack.stateDir, 'secrets', `agent-${node.id}.secret`);
   writeFileSync(secretFile, node.secret, { mode: 0o600 });
-  const service = new Service({
+  const logDir = path.join(stack.stateDir, 'logs');
+  const logFile = path.join(logDir, `agent-${node.id}.log`);
+  // What an agent of an earlier start has said is still there.
+  const earlier = readLog(logFile).length;
+  const service: Service = new Service({
     name: `agent-${node.id}`,
     entry: 'workers/node-agent/main.ts',
-    logDir: path.join(stack.stateDir, 'logs'),
+    logDir,
+    onUnexpectedExit: (message) => exited(service, message),
     env: {
       AGENT_NODE_ID: node.id,
       AGENT_SECRET_FILE: secretFile,
@@ -269,8 +290,7 @@ async function startAgent(
       ...node.env,
     },
     probe: () => {
-      if (readLog(path.join(stack.stateDir, 'logs', `agent-${node.id}.log`)).includes('agent'))
-        return Promise.resolve();
+      if (readLog(logFile).slice(earlier).includes('agent')) return Promise.resolve();
       return Promise.reject(new Error('the agent has said nothing yet'));
     },
   });

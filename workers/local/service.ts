@@ -12,6 +12,8 @@ export interface ServiceSpec {
   /** Resolves when it serves; rejects while it does not. */
   readonly probe: () => Promise<void>;
   readonly nodeArgs?: readonly string[];
+  /** Called when it ends although nobody stopped it. */
+  readonly onUnexpectedExit?: (message: string) => void;
 }
 
 const readyDeadlineMs = 60_000;
@@ -22,6 +24,8 @@ export class Service {
   readonly name: string;
   readonly #spec: ServiceSpec;
   #process: ManagedProcess | undefined;
+  /** The process that is meant to end. */
+  #ending: ManagedProcess | undefined;
 
   constructor(spec: ServiceSpec) {
     this.name = spec.name;
@@ -44,7 +48,7 @@ export class Service {
   /** Starts the process without waiting until it serves. */
   async launch(): Promise<void> {
     const { name, entry, env, nodeArgs = [] } = this.#spec;
-    this.#process = await ManagedProcess.start({
+    const started = await ManagedProcess.start({
       name,
       command: process.execPath,
       args: [...nodeArgs, '--import', 'tsx', path.join(checkoutRoot, entry)],
@@ -53,6 +57,12 @@ export class Service {
       logFile: this.logFile(),
       deathSignal: 'KILL',
     });
+    this.#process = started;
+    void started.exited.then(({ code, signal }) => {
+      if (this.#ending === started) return;
+      const how = signal === null ? `with status ${code}` : `by ${signal}`;
+      this.#spec.onUnexpectedExit?.(`${name} has ended ${how}; its log is ${this.logFile()}`);
+    });
   }
 
   async ready(): Promise<void> {
@@ -60,11 +70,13 @@ export class Service {
   }
 
   async stop(): Promise<void> {
+    this.#ending = this.#process;
     await this.#process?.stop('SIGTERM', stopGraceMs);
   }
 
   /** SIGKILL. */
   async kill(): Promise<void> {
+    this.#ending = this.#process;
     await this.#process?.kill();
   }
 

@@ -17,6 +17,14 @@ await runInteractive('start', async ({ signal, log, onStop }) => {
     wipe: flags.has('--wipe'),
     issuer: flags.has('--keycloak') ? 'keycloak' : 'embedded',
     log,
+    onServiceExit: (service, message) => {
+      log(message);
+      if (signal.aborted) return;
+      service.start().then(
+        () => log(`${service.name} runs again`),
+        (error: unknown) => log(error instanceof Error ? error.message : `${service.name} does not start`),
+      );
+    },
   });
   onStop(() => platform.stop());
   const admin = apiClient(platform.apiUrl, await devToken(platform.issuerUrl, 'dev-admin', 'admin123'));

@@ -1,3 +1,4 @@
+import { maxStoppedAgeSeconds } from '../../contracts/nodes/node-task.api.ts';
 import { secondsSince } from './clock.ts';
 import type { Counters } from './counters.ts';
 import { describeError } from './failure.ts';
@@ -135,5 +136,6 @@ function withAges(finished: FinishedTask): TaskReport {
   if (report.outcome !== 'succeeded') return report;
   const age = report.result['stopped_age_seconds'];
   if (typeof age !== 'number') return report;
-  return { ...report, result: { ...report.result, stopped_age_seconds: age + secondsSince(made) } };
+  const grown = Math.min(age + secondsSince(made), maxStoppedAgeSeconds);
+  return { ...report, result: { ...report.result, stopped_age_seconds: grown } };
 }

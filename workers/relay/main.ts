@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { createLogger } from '../../activities/platform/logging.ts';
-import { connectNats, reconcileStreams } from '../../activities/platform/nats.ts';
+import { connectNats, reconcileStreams, watchPayloadBound } from '../../activities/platform/nats.ts';
 import { subscribeWake } from '../../activities/platform/redis-wake.ts';
 import { startTracing } from '../../activities/platform/tracing.ts';
 import { relayEnvironmentSchema } from '../../contracts/environment.worker.api.ts';
 import { openDatabase } from '../../db/client.ts';
-import { outboxPartitionCount } from '../../db/outbox.ts';
+import { maxEventBytes, outboxPartitionCount } from '../../db/outbox.ts';
 import { JetStreamSink, NatsPeers } from './jetstream.ts';
 import { serveMetrics } from './metrics.ts';
 import { Relay } from './relay.ts';
@@ -30,7 +30,10 @@ const tracing = await startTracing({
 });
 
 const db = openDatabase({ url: env.DATABASE_URL, applicationName: 'outbox-relay', max: 5 });
-const nc = await connectNats({ url: env.NATS_URL, name: 'outbox-relay' });
+const nc = await connectNats({ url: env.NATS_URL, credsFile: env.NATS_CREDS_FILE, name: 'outbox-relay' });
+watchPayloadBound(nc, maxEventBytes, (bounds) =>
+  log.error(bounds, 'NATS refuses the largest events: raise max_payload of its servers'),
+);
 await prepareStreams();
 
 const sink = new JetStreamSink(nc);

@@ -8,7 +8,7 @@ import {
   unpublishedOf,
   waiting,
 } from '../../db/ops/outbox.store.ts';
-import type { OutboxRow } from '../../db/ops/outbox.store.ts';
+import type { Backlog, OutboxRow } from '../../db/ops/outbox.store.ts';
 import { backoffMs, Holds } from './holds.ts';
 import type { HeldLease } from './leases.ts';
 import { PublishError } from './ports.ts';
@@ -64,8 +64,6 @@ export class PartitionPump {
   private timer: NodeJS.Timeout | undefined;
   /** Whether an earlier holder may have stored rows that still wait here. */
   private inherited = true;
-  /** Until then whatever an earlier holder has stored of the rows that wait is remembered by JetStream. */
-  private inheritedSafeUntil = -Infinity;
 
   constructor(lease: HeldLease, deps: PumpDeps) {
     this.lease = lease;
@@ -115,9 +113,7 @@ export class PartitionPump {
 
   /** Whether a row of the aggregate may be stored so long already that its message id is forgotten. */
   private isForgotten(aggregateId: string): boolean {
-    return (
-      (this.inherited && performance.now() >= this.inheritedSafeUntil) || this.holds.isOverdue(aggregateId)
-    );
+    return this.inherited || this.holds.isOverdue(aggregateId);
   }
 
   private async run(): Promise<void> {
@@ -238,23 +234,19 @@ export class PartitionPump {
   }
 
   /**
-   * Rows that an earlier holder may have stored so long ago that JetStream has forgotten their message ids (it died
-   * between publish and mark, the database was away) are looked up in the streams before anything is published.
-   * Aggregates with rows on a stream that cannot be read are held until it can.
+   * Rows that an earlier holder may have stored (it died between publish and mark, the database was away) are looked up
+   * in the streams before anything is published: JetStream may have forgotten their message ids, and how long they wait
+   * is only what clocks say that may have been set meanwhile. Aggregates with rows on a stream that cannot be read are
+   * held until it can.
    */
   private async settleInherited(): Promise<void> {
+    if (!this.inherited) return;
     const now = performance.now();
-    if (!this.inherited || now < this.inheritedSafeUntil) return;
     const { db } = this.deps;
     const { partition } = this.lease;
     const backlog = await waiting(db.q, partition);
     if (backlog !== undefined) {
-      // A clock that was set back makes a row look unborn: its age is unknown, not small.
-      const ageMs = backlog.oldestAgeMs < 0 ? unknownAgeMs : backlog.oldestAgeMs;
-      if (ageMs < this.safeMs) {
-        this.inheritedSafeUntil = now + this.safeMs - ageMs;
-        return;
-      }
+      const ageMs = this.inheritedAgeMs(backlog);
       const unread = await this.search(backlog.subjects, ageMs);
       const doubtful = unread.size === 0 ? [] : await aggregatesWaitingOn(db.q, partition, [...unread]);
       for (const { aggregateId, subjects } of doubtful) {
@@ -263,6 +255,17 @@ export class PartitionPump {
       this.searchAt = performance.now() + searchPauseMs;
     }
     this.inherited = false;
+  }
+
+  /**
+   * How old what waits may be: the most that the database's clock and this process's say, and at least as long as
+   * JetStream remembers, which bridges a clock that was set back by a little. Where one makes a row look unborn by more
+   * than clocks differ, its age is unknown, not small.
+   */
+  private inheritedAgeMs({ oldestAgeMs, oldestAt }: Backlog): number {
+    const ages = [oldestAgeMs, Date.now() - oldestAt.getTime()];
+    const unborn = ages.some((age) => age < -clockSlackMs);
+    return Math.max(...ages, this.deps.duplicateWindowMs, unborn ? unknownAgeMs : 0);
   }
 
   /** Looks for rows whose fate has been unknown for too long; only their own aggregates wait for it. */

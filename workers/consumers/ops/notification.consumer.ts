@@ -26,7 +26,7 @@ import type { Tx } from '../../../db/client.ts';
 import type { NewNotification, Notifier } from '../../../db/ops/notification.store.ts';
 import { budgetRecipients } from '../../../db/ops/notification.views.ts';
 import type { PolicyReader } from '../../../db/ops/policy.store.ts';
-import { effect, type Subscription } from '../subscription.ts';
+import { informedEffect, type Subscription } from '../subscription.ts';
 
 export interface NotificationConsumerDeps {
   readonly notifier: Notifier;
@@ -53,9 +53,14 @@ type Tell<C extends AnyChannel> = (
 
 /** Subscriptions of the group `notification-relay`. */
 export function notificationSubscriptions(deps: NotificationConsumerDeps): Subscription[] {
-  const told = <C extends AnyChannel>(channel: C, tell: Tell<C>): Subscription =>
-    effect('notification-relay', channel, async (tx, { event }) => {
-      const list = await tell(event.payload, tx);
+  const always = (): Promise<boolean> => Promise.resolve(true);
+  const when =
+    (policy: 'notification.low_balance_enabled' | 'notification.balance_depleted_enabled') =>
+    (): Promise<boolean> =>
+      deps.policies.get(policy);
+  const told = <C extends AnyChannel>(channel: C, tell: Tell<C>, isWanted = always): Subscription =>
+    informedEffect('notification-relay', channel, isWanted, async (tx, { event }, wanted) => {
+      const list = wanted ? await tell(event.payload, tx) : [];
       return await deps.notifier.notify(tx, list.map(notificationOf(channel, event, deps.publicUrl)));
     });
   return [
@@ -63,13 +68,9 @@ export function notificationSubscriptions(deps: NotificationConsumerDeps): Subsc
     told(provisioningFailed, tellFailed),
     told(releasingCompleted, tellReleased),
     told(releaseFailed, tellReleaseFailed),
-    told(lowBalanceWarning, async (payload, tx) =>
-      (await deps.policies.get('notification.low_balance_enabled')) ? tellLowBalance(payload, tx) : [],
-    ),
+    told(lowBalanceWarning, tellLowBalance, when('notification.low_balance_enabled')),
     told(autoReleasePending, tellAutoRelease),
-    told(balanceDepleted, async (payload, tx) =>
-      (await deps.policies.get('notification.balance_depleted_enabled')) ? tellDepleted(payload, tx) : [],
-    ),
+    told(balanceDepleted, tellDepleted, when('notification.balance_depleted_enabled')),
     told(budgetThresholdCrossed, tellBudget),
     told(balanceCredited, tellCredited),
     told(reconcileFailed, tellReconcileFailed),
@@ -86,9 +87,16 @@ const notificationOf =
     type,
     title,
     message,
-    actionUrl: publicUrl === undefined || path === undefined ? null : new URL(path, publicUrl).toString(),
+    actionUrl: publicUrl === undefined || path === undefined ? null : linkTo(publicUrl, path),
     occurredAt: new Date(event.occurred_at),
   });
+
+/** The user interface may live below a path of its host. */
+function linkTo(publicUrl: string, path: string): string {
+  const url = new URL(publicUrl);
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}${path}`;
+  return url.toString();
+}
 
 const allocationPath = (id: string): string => `/allocations/${id}`;
 const billingPath = '/billing';
