@@ -2,7 +2,7 @@ import { ErrorCode, Events, headers, NatsError } from 'nats';
 import type { JetStreamClient, JetStreamManager, NatsConnection } from 'nats';
 import { currentTraceparent, withRemoteParent } from '../../activities/platform/tracing.ts';
 import type { OutboxRow } from '../../db/ops/outbox.store.ts';
-import { PublishError, type EventSink, type PeerChannel, type PeerNotice } from './ports.ts';
+import { PublishError, correlationOf, type EventSink, type PeerChannel, type PeerNotice } from './ports.ts';
 import { readStream } from './read-stream.ts';
 
 const publishTimeoutMs = 2000;
@@ -151,11 +151,6 @@ export class JetStreamSink implements EventSink {
       throw error;
     }
   }
-}
-
-function correlationOf({ body }: OutboxRow): string | undefined {
-  const given = body['correlation_id'];
-  return typeof given === 'string' ? given : undefined;
 }
 
 const presenceSubject = 'outbox-relay.presence';

@@ -11,7 +11,7 @@ import {
 import type { Backlog, OutboxRow } from '../../db/ops/outbox.store.ts';
 import { backoffMs, Holds } from './holds.ts';
 import type { HeldLease } from './leases.ts';
-import { PublishError } from './ports.ts';
+import { PublishError, correlationOf } from './ports.ts';
 import type { EventSink, RelayCounters, RelayLog } from './ports.ts';
 
 /** Clocks of database and JetStream may differ by this much. */
@@ -219,7 +219,7 @@ export class PartitionPump {
         ? this.holds.refused(aggregateId, subject)
         : this.holds.unanswered(aggregateId, subject, sentAt);
     if (failure === 'disconnected') return;
-    const { correlation_id } = row.body;
+    const correlation_id = correlationOf(row);
     log.warn(
       { partition, event_id: eventId, subject, correlation_id, failure, attempts, err: error },
       'publish failed; the aggregate waits',
