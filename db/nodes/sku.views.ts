@@ -15,8 +15,8 @@ export interface SkuView {
 }
 
 /**
- * The SKUs on offer, by code; one more than `limit` when there are more. `available` counts nodes that could be placed now: available, in contact within
- * `offlineAfterSeconds`, and without any placement.
+ * The SKUs on offer, by code, behind `after`; one more than `limit` when there are more. `available` counts nodes that
+ * could be placed now: available, in contact within `offlineAfterSeconds`, and without any placement.
  */
 export async function listSkuViews(
   q: Queryable,

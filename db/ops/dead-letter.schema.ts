@@ -29,6 +29,8 @@ export interface DeadLetterArrival {
   readonly deliveries: number;
   /** When the message was stored where its consumer read it; older entries do not have it. */
   readonly stored_at?: string;
+  /** With the first arrival alone, whose body the letter keeps: how long it was, where it came cut. */
+  readonly whole_bytes?: number;
 }
 
 /** A message that a consumer gave up on; one row however often it comes back. */

@@ -37,11 +37,6 @@ export interface ArrivedLetter {
 /** `first`: a new letter. `again`: it failed once more and is open again. `known`: this arrival is written down. */
 export type LetterArrival = 'first' | 'again' | 'known';
 
-/** The first arrival keeps how long a body was that came cut; a letter keeps the body of its first arrival. */
-export interface KeptArrival extends DeadLetterArrival {
-  readonly whole_bytes?: number;
-}
-
 /**
  * Writes an arrival down: one row per consumer and message, with the history of its arrivals. Idempotent by the place
  * in the DLQ, and for two reports of the same delivery (one by the consumer, one by JetStream).
@@ -61,7 +56,7 @@ export async function recordDeadLetter(
     deliveries: letter.deliveries,
     stored_at: letter.firstAt.toISOString(),
   };
-  const first: KeptArrival = wholeBytes === undefined ? arrival : { ...arrival, whole_bytes: wholeBytes };
+  const first = wholeBytes === undefined ? arrival : { ...arrival, whole_bytes: wholeBytes };
   const [inserted] = await tx
     .insert(deadLetters)
     .values({ id, ...letter, state: 'open', history: [first], updatedAt: now })

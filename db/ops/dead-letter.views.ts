@@ -11,7 +11,6 @@ import type { Queryable } from '../client.ts';
 import { deadLetters } from '../schema.ts';
 import { hasEffect, isCut } from './dead-letter-desk.store.ts';
 import type { DeadLetterRow } from './dead-letter.schema.ts';
-import type { KeptArrival } from './dead-letter.store.ts';
 
 export interface DeadLetterFilter {
   readonly state?: DeadLetterState | undefined;
@@ -120,8 +119,7 @@ export function deadLetterDetailView(
   };
 }
 
-const wholeBytesOf = (row: DeadLetterRow): number | null =>
-  (row.history[0] as KeptArrival | undefined)?.whole_bytes ?? null;
+const wholeBytesOf = (row: DeadLetterRow): number | null => row.history[0]?.whole_bytes ?? null;
 
 /** The headers that the letter came with. */
 function headersOf(row: DeadLetterRow): Record<string, string> {

@@ -159,6 +159,13 @@ const isOwed = `w.subject = p.subject and p.published_at <= w.until
       and not exists (
         select 1 from dead_letters d where d.consumer = w.consumer and d.message_key = p.event_id::text)`;
 
+/** A part of one statement: the next published rows of the outbox, by id. */
+const publishedPage = `page as (
+    select id, event_id, subject, published_at from outbox
+    where id > :after::bigint and published_at is not null
+    order by id limit :limit::int
+  )`;
+
 /** One page of the outbox that was looked through. */
 export interface RepublishedPage {
   /** Rows that were put back. */
@@ -169,11 +176,7 @@ export interface RepublishedPage {
 
 const republishStatement = statement<OwingParameters & { after: number; limit: number }, RepublishedPage>(
   'outbox-republish',
-  `with ${owingRows}, page as (
-    select id, event_id, subject, published_at from outbox
-    where id > :after::bigint and published_at is not null
-    order by id limit :limit::int
-  ), put as (
+  `with ${owingRows}, ${publishedPage}, put as (
     update outbox set published_at = null
     where published_at is not null and id in (
       select p.id from page p where exists (select 1 from owing w where ${isOwed}))
@@ -209,11 +212,7 @@ const owedStatement = statement<
   { readonly lastId: number | null } & (OwedEvent | { readonly consumer: null })
 >(
   'outbox-owed',
-  `with ${owingRows}, page as (
-    select id, event_id, subject, published_at from outbox
-    where id > :after::bigint and published_at is not null
-    order by id limit :limit::int
-  ), owed as (
+  `with ${owingRows}, ${publishedPage}, owed as (
     select p.id, p.event_id, w.consumer from page p join owing w on ${isOwed}
   )
   select seen.last_id::float8 as "lastId", owed.consumer, owed.event_id as "eventId"

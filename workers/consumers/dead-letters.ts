@@ -89,8 +89,8 @@ export function messageKeyOf(of: Pick<Surrendered, 'body' | 'headers' | 'stream'
 }
 
 /**
- * Headers of the message in the DLQ, but for the length of a body that is cut. Its id is the message's and the consumer's: the same surrender, reported twice, is
- * stored once.
+ * Headers of the message in the DLQ, but for the length of a body that is cut. Its id is the message's and the consumer's:
+ * the same surrender, reported twice, is stored once.
  */
 function letterHeaders(of: Surrendered, lastAt: Date): { readonly msgID: string; readonly headers: MsgHdrs } {
   const made = natsHeaders();

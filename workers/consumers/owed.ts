@@ -10,6 +10,7 @@ import {
   type Owing,
   type StoredEvent,
 } from '../../db/ops/event.store.ts';
+import { correlationOf } from '../relay/ports.ts';
 import { readStream } from '../relay/read-stream.ts';
 import { correlationHeader, messageIdHeader } from './dead-letters.ts';
 
@@ -72,9 +73,9 @@ interface Message {
 }
 
 function messageOf(event: StoredEvent, consumer: string, group: string, loss: string): Message {
-  const { correlation_id: correlationId } = event.body;
+  const correlationId = correlationOf(event);
   const extra = headers();
-  if (typeof correlationId === 'string') extra.set(correlationHeader, correlationId);
+  if (correlationId !== undefined) extra.set(correlationHeader, correlationId);
   if (event.traceparent !== null) extra.set('traceparent', event.traceparent);
   return {
     subject: replaySubject(group, event.subject),

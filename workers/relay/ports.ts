@@ -21,7 +21,7 @@ export class PublishError extends Error {
 }
 
 /** The correlation id of an event; undefined where its body has none, as one that no producer of ours wrote. */
-export function correlationOf({ body }: OutboxRow): string | undefined {
+export function correlationOf({ body }: Pick<OutboxRow, 'body'>): string | undefined {
   const whole: unknown = body;
   const given: unknown =
     typeof whole === 'object' && whole !== null ? Reflect.get(whole, 'correlation_id') : undefined;
