@@ -41,13 +41,13 @@ import { SecondWriterError } from '../../db/timeline.ts';
 import { defect, guarded as guardedBy } from '../failures.ts';
 import { requestedEvent, transitionEvents } from './allocation.outbox.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
-import { OutdatedTaskError, nodeTaskDispatcher } from './allocation.tasks.ts';
+import { OutdatedTaskError, isPlainStart, nodeTaskDispatcher } from './allocation.tasks.ts';
 
 export function createAllocationActivities(
   deps: AllocationActivityDeps,
 ): AllocationLocalActivities & NodeTaskActivities {
   const { db } = deps;
-  const dispatch = nodeTaskDispatcher(deps);
+  const dispatcher = nodeTaskDispatcher(deps);
   return {
     async admitAllocation({ allocationId, request }) {
       const admission = await guarded(async () => {
@@ -95,10 +95,11 @@ export function createAllocationActivities(
       const verdict = await guarded(async () => {
         const timeoutSeconds = scheduleToCloseTimeoutMs / 1000;
         const by = { ...at, attempt, timeoutSeconds };
-        if (transition === undefined) return dispatch(db.q, task, by);
+        if (await dispatcher.quickly(db.q, task, by, transition)) return null;
+        if (transition === undefined) return dispatcher.dispatch(db.q, task, by);
         return db.tx(async (tx) => {
           await applyFirst(deps, tx, transition);
-          return dispatch(tx, task, by);
+          return dispatcher.dispatch(tx, task, by);
         });
       });
       if (verdict !== null) return verdict;
@@ -113,8 +114,11 @@ async function admit(
   tx: Tx,
   { allocationId, request, budgets }: Admitting,
 ): Promise<Admission> {
-  await deps.identity.lockUser(tx, request.userId);
-  const facts = await admissionFacts(tx, allocationId, request, budgets.maxConcurrentPerUser);
+  // In this order: the facts are read with the user's row locked.
+  const [, facts] = await Promise.all([
+    deps.identity.lockUser(tx, request.userId),
+    admissionFacts(tx, allocationId, request, budgets.maxConcurrentPerUser),
+  ]);
   if (facts === undefined) throw defect(`operation ${request.operationId} has no row`);
   if (facts.outcome?.kind === 'refused') return { kind: 'refused', outcome: facts.outcome };
   const accepted: OperationOutcome = { kind: 'accepted', state: 'requested' };
@@ -157,8 +161,7 @@ const maxRounds = 10;
 
 /** The transition that travels with the first task; nearly always the row stands as its admission left it. */
 async function applyFirst(deps: AllocationActivityDeps, tx: Tx, order: TransitionOrder): Promise<void> {
-  const untouched = order.event === 'provisioning_started' && order.command === null;
-  if (untouched && (await startAllocation(tx, order))) return;
+  if (isPlainStart(order) && (await startAllocation(tx, order))) return;
   await applyTransition(deps, order, tx);
 }
 

@@ -1,4 +1,5 @@
 /** Builds and queues the node tasks of an allocation. */
+import type { TransitionOrder } from '../../contracts/allocations/allocation.activities.ts';
 import type { AllocationState } from '../../contracts/allocations/allocation.lifecycle.ts';
 import { nodeTaskWait } from '../../contracts/allocations/allocation.waits.ts';
 import { nodeTaskParams } from '../../contracts/nodes/node-task.api.ts';
@@ -7,11 +8,12 @@ import type {
   NodeTaskRequest,
   NodeTaskVerdict,
 } from '../../contracts/nodes/node-task.tasks.ts';
-import { noteWait } from '../../db/allocations/allocation.store.ts';
+import { noteWait, startParameters, starting } from '../../db/allocations/allocation.store.ts';
 import { dispatchFacts, type DispatchFacts } from '../../db/allocations/allocation.views.ts';
-import type { Queryable } from '../../db/client.ts';
-import { json, statement } from '../../db/statement.ts';
+import { violatedConstraint, type Queryable } from '../../db/client.ts';
+import { json, statement, type Parameters } from '../../db/statement.ts';
 import { activeTraceparent } from '../../db/trace.ts';
+import { RecentMap } from '../platform/recent-map.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
 
 interface DispatchAt {
@@ -39,25 +41,92 @@ const openStates = (kind: NodeTaskKind): readonly AllocationState[] =>
 /** How often a dispatch begins anew because a rival changed the row or the node meanwhile. */
 const maxRounds = 10;
 
-export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'tasks'>) {
-  const dispatchStatement = statement(
-    'allocation-dispatch',
-    `with ${noteWait}, ${deps.tasks.queueing('waiting')} select id from queued`,
-  );
+/** The tenant of an allocation, who never changes, and the last fence of its node that this process knows of. */
+interface KnownTenant extends Pick<DispatchFacts, 'userId' | 'username' | 'uid' | 'fence'> {
+  readonly nodeId: string;
+}
 
+/** Allocations whose tenant a process remembers; that of another one is looked up. */
+const maxKnown = 10_000;
+
+/** The transition that nearly always travels with the first task: its row stands as the admission left it. */
+export const isPlainStart = (order: TransitionOrder): boolean =>
+  order.event === 'provisioning_started' && order.command === null;
+
+/** Queues node tasks. */
+export interface NodeTaskDispatcher {
+  /**
+   * The usual case in as few statements as there can be, under the guards of `dispatch`: a first attempt, by what this
+   * process knows already, or with the transition that travels with the first task.
+   * @returns false when nothing was done: `dispatch` has to look.
+   */
+  quickly(q: Queryable, task: NodeTaskRequest, at: DispatchAt, order?: TransitionOrder): Promise<boolean>;
   /**
    * Queues the task of this activity, or finds the one that an earlier attempt queued. Reads first and writes in one
    * statement under what was read: the row's state and the node's fence. Nothing is written when one of them has changed,
    * and the next round sees how (D-0011).
    * @returns the verdict when the node has answered already, otherwise null: it will.
    */
-  return async function dispatch(
-    q: Queryable,
-    task: NodeTaskRequest,
-    at: DispatchAt,
-  ): Promise<NodeTaskVerdict | null> {
-    const { timeoutSeconds, attempt, ...address } = at;
-    const taskId = deps.tasks.nodeTaskIdOf(address);
+  dispatch(q: Queryable, task: NodeTaskRequest, at: DispatchAt): Promise<NodeTaskVerdict | null>;
+}
+
+export function nodeTaskDispatcher({ tasks }: Pick<AllocationActivityDeps, 'tasks'>): NodeTaskDispatcher {
+  const known = new RecentMap<KnownTenant>({ size: maxKnown });
+  const statementOf = (name: string, change: string, part: string) =>
+    statement<Parameters, { fence: number }>(
+      name,
+      `with ${change}, ${tasks.queueing(part)} select fence from queued`,
+    );
+  const dispatchStatement = statementOf('allocation-dispatch', noteWait, 'waiting');
+  const startStatement = statementOf('allocation-start-dispatch', starting, 'moved');
+
+  /** @returns false when the row or the node is not any more what the facts say. */
+  const queue = async (q: Queryable, { task, at, params, tenant, order }: Queueing): Promise<boolean> => {
+    const write = order === undefined ? dispatchStatement : startStatement;
+    const [queued] = await write(q, {
+      ...(order === undefined ? { states: openStates(task.kind) } : startParameters(order)),
+      allocation_id: task.allocationId,
+      waiting_on: nodeTaskWait(task.kind),
+      timeout_seconds: at.timeoutSeconds,
+      node_id: task.nodeId,
+      fence: tenant.fence,
+      task_id: tasks.nodeTaskIdOf(at),
+      kind: task.kind,
+      params: json(params),
+      workflow_id: at.workflowId,
+      run_id: at.runId,
+      activity_id: at.activityId,
+      attempt: at.attempt,
+      correlation_id: task.correlationId,
+      traceparent: activeTraceparent(),
+    });
+    if (queued === undefined) return false;
+    const { userId, username, uid } = tenant;
+    known.set(task.allocationId, { userId, username, uid, nodeId: task.nodeId, fence: queued.fence });
+    return true;
+  };
+
+  const quickly: NodeTaskDispatcher['quickly'] = async (q, task, at, order) => {
+    if (at.attempt > 1) return false;
+    try {
+      if (order === undefined) {
+        const tenant = known.get(task.allocationId);
+        if (tenant?.nodeId !== task.nodeId || task.kind === 'node.allocation_prepare') return false;
+        return await queue(q, { task, at, tenant, params: cleanupParamsOf(task.kind, task, tenant) });
+      }
+      if (!isPlainStart(order) || task.kind !== 'node.allocation_prepare') return false;
+      const facts = await dispatchFacts(q, task.allocationId, tasks.nodeTaskIdOf(at));
+      if (facts === undefined || facts.taskState !== null) return false;
+      return await queue(q, { task, at, tenant: facts, params: paramsOf(task, facts), order });
+    } catch (error) {
+      // Another attempt has queued this very task, and nothing was written.
+      if (violatedConstraint(error) !== undefined) return false;
+      throw error;
+    }
+  };
+
+  const dispatch: NodeTaskDispatcher['dispatch'] = async (q, task, at) => {
+    const taskId = tasks.nodeTaskIdOf(at);
     for (let round = 1; round <= maxRounds; round += 1) {
       const facts = await dispatchFacts(q, task.allocationId, taskId);
       if (facts === undefined) throw new Error(`allocation ${task.allocationId} has no row`);
@@ -65,59 +134,64 @@ export function nodeTaskDispatcher(deps: Pick<AllocationActivityDeps, 'tasks'>) 
         // Fenced off by a rival that came late: nobody will answer it. The run goes on anew from its row.
         if (facts.taskState === 'superseded' && facts.verdict === null)
           throw new OutdatedTaskError(`${task.kind} was superseded`);
-        if (facts.attempt !== attempt) await deps.tasks.noteAttempt(q, taskId, attempt);
+        if (facts.attempt !== at.attempt) await tasks.noteAttempt(q, taskId, at.attempt);
         return facts.verdict;
       }
-      const states = openStates(task.kind);
-      if (!states.includes(facts.state))
+      if (!openStates(task.kind).includes(facts.state))
         throw new OutdatedTaskError(`${task.kind} comes too late: ${task.allocationId} is ${facts.state}`);
-      const queued = await dispatchStatement(q, {
-        allocation_id: task.allocationId,
-        states,
-        waiting_on: nodeTaskWait(task.kind),
-        timeout_seconds: timeoutSeconds,
-        node_id: task.nodeId,
-        fence: facts.fence,
-        task_id: taskId,
-        kind: task.kind,
-        params: json(paramsOf(task, facts)),
-        workflow_id: address.workflowId,
-        run_id: address.runId,
-        activity_id: address.activityId,
-        attempt,
-        correlation_id: task.correlationId,
-        traceparent: activeTraceparent(),
-      });
-      if (queued.length > 0) return null;
+      if (await queue(q, { task, at, tenant: facts, params: paramsOf(task, facts) })) return null;
     }
     throw new Error(`${task.kind} found no quiet moment of its node`);
   };
+  return { quickly, dispatch };
 }
 
-function paramsOf(task: NodeTaskRequest, facts: DispatchFacts): Record<string, unknown> {
-  const { username } = facts;
-  if (username === null) throw new Error(`user ${facts.userId} has no POSIX identity`);
-  const paths = tenantPaths(username, task.allocationId);
-  const base = { allocation_id: task.allocationId, reason: task.reason };
-  const byKind: Record<NodeTaskKind, () => Record<string, unknown>> = {
-    'node.allocation_prepare': () => ({
-      ...base,
-      user_id: facts.userId,
-      username,
-      uid: facts.uid,
-      gid: facts.gid,
-      authorized_keys: facts.authorizedKeys,
-      gpu_slots: facts.slots,
-    }),
-    'node.allocation_cleanup': () => ({ ...base, username, uid: facts.uid }),
-    'node.gpu_scrub': () => ({ ...base, mode: 'reset', container_runtime: 'none' }),
-    'node.storage_cleanup': () => ({ ...base, paths, delete_empty_dirs: true }),
-    'node.validate_clean': () => ({
-      ...base,
-      checks: ['gpu_processes', 'runtime_containers', 'mounts', 'paths'],
-      paths,
-    }),
-  };
-  // Parsed before it is stored: an agent would refuse the whole task, again and again.
-  return { ...nodeTaskParams[task.kind].parse(byKind[task.kind]()) };
+interface Queueing {
+  readonly task: NodeTaskRequest;
+  readonly at: DispatchAt;
+  readonly params: Record<string, unknown>;
+  readonly tenant: Omit<KnownTenant, 'nodeId'>;
+  /** What moves the row with it. */
+  readonly order?: TransitionOrder;
 }
+
+const posixName = ({ userId, username }: Pick<DispatchFacts, 'userId' | 'username'>): string => {
+  if (username === null) throw new Error(`user ${userId} has no POSIX identity`);
+  return username;
+};
+
+function paramsOf(task: NodeTaskRequest, facts: DispatchFacts): Record<string, unknown> {
+  const { kind } = task;
+  if (kind !== 'node.allocation_prepare') return cleanupParamsOf(kind, task, facts);
+  return parsedParams(kind, {
+    allocation_id: task.allocationId,
+    reason: task.reason,
+    user_id: facts.userId,
+    username: posixName(facts),
+    uid: facts.uid,
+    gid: facts.gid,
+    authorized_keys: facts.authorizedKeys,
+    gpu_slots: facts.slots,
+  });
+}
+
+function cleanupParamsOf(
+  kind: Exclude<NodeTaskKind, 'node.allocation_prepare'>,
+  { allocationId, reason }: NodeTaskRequest,
+  tenant: Pick<DispatchFacts, 'userId' | 'username' | 'uid'>,
+): Record<string, unknown> {
+  const username = posixName(tenant);
+  const paths = tenantPaths(username, allocationId);
+  const byKind: Record<typeof kind, Record<string, unknown>> = {
+    'node.allocation_cleanup': { username, uid: tenant.uid },
+    'node.gpu_scrub': { mode: 'reset', container_runtime: 'none' },
+    'node.storage_cleanup': { paths, delete_empty_dirs: true },
+    'node.validate_clean': { checks: ['gpu_processes', 'runtime_containers', 'mounts', 'paths'], paths },
+  };
+  return parsedParams(kind, { allocation_id: allocationId, reason, ...byKind[kind] });
+}
+
+/** Parsed before it is stored: an agent would refuse the whole task, again and again. */
+const parsedParams = (kind: NodeTaskKind, params: Record<string, unknown>): Record<string, unknown> => ({
+  ...nodeTaskParams[kind].parse(params),
+});

@@ -11,7 +11,7 @@ import { recordContact } from '../../db/nodes/node-contact.store.ts';
 import { findTask, offerTasks, runningTasks, storeVerdict } from '../../db/nodes/node-task.store.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 import type { ApiDeps } from '../deps.ts';
-import { RecentMap } from '../middleware/cache.ts';
+import { RecentMap } from '../../activities/platform/recent-map.ts';
 import { route, type Route } from '../route.ts';
 import { createCompletions, createHeartbeats } from './node-task.commands.ts';
 import { signTask } from './node-task.signing.ts';
@@ -26,6 +26,10 @@ const busyHoldMs = 2000;
 
 /** Tasks that a process remembers to have offered; a report of another one is looked up. */
 const maxRemembered = 10_000;
+
+/** How long a poll waits for a wake before it looks, when nothing can have come without one. */
+const quietMs = 1000;
+const nothing = { tasks: [], cancel: [] };
 
 type Report = z.output<(typeof postTaskResult)['body']>;
 
@@ -48,10 +52,13 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
 
   /** What to tell the agent now. */
   const look = async (nodeId: NodeId, running: readonly string[]) => {
+    const begun = waiters.looks.begin(nodeId);
     const [tasks, { current, cancel }] = await Promise.all([
       offerTasks(db.q, nodeId, running, batchSize),
       runningTasks(db.q, nodeId, running),
     ]);
+    // A full batch says nothing of what did not fit into it.
+    if (tasks.length < batchSize) begun.done([...tasks.map((task) => task.id), ...running]);
     for (const task of tasks) offered.set(task.id, offeredTask(task));
     for (const task of current) heartbeats.beat(task);
     const stopped = current.filter((task) => heartbeats.isCancelled(task.id)).map((task) => task.id);
@@ -66,7 +73,11 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
       const waiter = waiters.register(nodeId);
       try {
         await contact(nodeId);
-        let found = await look(nodeId, running);
+        if (running.length === 0 && waiters.looks.isQuiet(nodeId)) {
+          assertNoConnectionHeld('a node task');
+          await waiter.wait(Math.min(holdMs, quietMs), signal);
+        }
+        let found = signal.aborted ? nothing : await look(nodeId, running);
         while (found.tasks.length === 0 && found.cancel.length === 0) {
           const left = until - performance.now();
           if (left <= 0 || signal.aborted) break;
@@ -92,6 +103,7 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
     route(postTaskResult, async ({ nodeId, params, body }) => {
       const at = { nodeId, taskId: params.task_id };
       const stored = await store(db.q, at, body, offered.get(params.task_id));
+      waiters.looks.reported(nodeId, params.task_id);
       heartbeats.forget(params.task_id);
       // Answered before the engine is told: the stored result is what counts, and the reconciler tells it again.
       if (!stored.duplicate) void completions.complete(stored.task, stored.verdict);

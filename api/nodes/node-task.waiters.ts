@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { NodeId } from '../../contracts/ids.ts';
 import { wakeChannels } from '../../contracts/wakes.ts';
+import { createRecentLooks, type RecentLooks } from './node-task.looks.ts';
 
 /** How often held polls look again while Redis cannot wake them. */
 const blindSweepMs = 1000;
@@ -13,6 +14,8 @@ export interface TaskWaiters {
    */
   register(nodeId: NodeId): { wait(holdMs: number, signal: AbortSignal): Promise<boolean>; done(): void };
   wake(nodeId: string): void;
+  /** What the last looks found, as far as no wake can have been missed since. */
+  readonly looks: RecentLooks;
   /** Ends every wait, for a drain. */
   close(): void;
 }
@@ -22,10 +25,13 @@ export function createTaskWaiters(subscriber: Redis): TaskWaiters {
   const waiting = new Map<string, Set<() => void>>();
   let connected = false;
   let closed = false;
+  const looks = createRecentLooks();
   const wakeAll = () => {
+    looks.forgetAll();
     for (const wakers of waiting.values()) for (const wake of wakers) wake();
   };
   const wakeOne = (nodeId: string) => {
+    looks.woken(nodeId);
     for (const wake of waiting.get(nodeId) ?? []) wake();
   };
   subscriber.on('message', (channel, nodeId) => {
@@ -43,6 +49,7 @@ export function createTaskWaiters(subscriber: Redis): TaskWaiters {
   subscriber.on('ready', subscribe);
   subscriber.on('close', () => {
     connected = false;
+    looks.forgetAll();
   });
   if (subscriber.status === 'ready') subscribe();
   const sweep = setInterval(() => {
@@ -76,6 +83,7 @@ export function createTaskWaiters(subscriber: Redis): TaskWaiters {
       };
     },
     wake: wakeOne,
+    looks: { ...looks, isQuiet: (nodeId) => connected && looks.isQuiet(nodeId) },
     close() {
       closed = true;
       clearInterval(sweep);

@@ -8,9 +8,10 @@ import type { AllocationRequest, OperationOutcome } from '../../contracts/alloca
 import { allocationWaits } from '../../contracts/allocations/allocation.waits.ts';
 import type { Queryable, Tx } from '../client.ts';
 import { deciding, undecided } from '../ops/operation.store.ts';
+import { rememberingWhen } from '../ops/event.store.ts';
 import { eventsParameter, publishing, type OutboxEntry } from '../outbox.ts';
 import { allocations } from '../schema.ts';
-import { columnsOf, isLazy, json, lazily, statement } from '../statement.ts';
+import { columnsOf, isLazy, json, lazily, statement, type Parameters } from '../statement.ts';
 import { SecondWriterError, telling } from '../timeline.ts';
 import type { AllocationRow } from './allocation.schema.ts';
 
@@ -177,11 +178,15 @@ export function movedRow(
   };
 }
 
-/** Moves the row, with all that tells of it. @param condition one more that must hold. */
-const moving = (condition: string): string => `
+/**
+ * Moves the row, with all that tells of it.
+ * @param condition one more that must hold.
+ * @param deadline until when what it waits for has to come, as SQL.
+ */
+const moving = (condition: string, deadline = 'null'): string => `
   moved as (
     update allocations set state = :state::allocation_state, version = :version::int + 1,
-      state_since = coalesce(:state_since::timestamptz, gpuaas_now()), deadline = null,
+      state_since = coalesce(:state_since::timestamptz, gpuaas_now()), deadline = ${deadline},
       waiting_on = :waiting_on::text, who_can_unblock = :who_can_unblock::unblocker,
       active_at = :active_at::timestamptz, release_requested_at = :release_requested_at::timestamptz,
       stopped_at = :stopped_at::timestamptz, released_at = :released_at::timestamptz,
@@ -257,10 +262,23 @@ export async function moveAllocation(
  * @returns false when it does not stand where the order saw it.
  */
 export async function startAllocation(q: Queryable, order: TransitionOrder): Promise<boolean> {
+  const written = await startStatement(q, startParameters(order));
+  return written.length > 0;
+}
+
+/**
+ * A part of one statement: `startAllocation`, for a statement that begins with the wait which `noteWait` would note next.
+ * Its parameters are those of `startParameters`, and the `waiting_on` and `timeout_seconds` of that wait.
+ */
+export const starting = `
+  ${lazily}, ${moving(isLazy, 'gpuaas_now() + make_interval(secs => :timeout_seconds::float8)')}`;
+
+/** The parameters of `starting`. @throws when the order is another one (a defect). */
+export function startParameters(order: TransitionOrder): Parameters {
   const { from, to, event } = order;
   if (from !== 'requested' || nextAllocationState(from, event) !== to)
     throw new Error(`${event} does not start an allocation`);
-  const written = await startStatement(q, {
+  return {
     id: order.allocationId,
     version: order.version,
     from,
@@ -279,8 +297,7 @@ export async function startAllocation(q: Queryable, order: TransitionOrder): Pro
     reason: order.reason,
     operation_id: null,
     correlation_id: order.correlationId,
-  });
-  return written.length > 0;
+  };
 }
 
 /**
@@ -295,6 +312,28 @@ export const noteWait = `
     where id = :allocation_id::uuid and state = any(:states::allocation_state[]) and ${isLazy}
     returning id
   )`;
+
+const dismissStatement = statement(
+  'allocation-dismiss',
+  `with lively as (
+    select 1 from allocations
+    where id = :id::uuid
+      and (state not in (${liveAllocationStates.map((state) => `'${state}'`).join(', ')})
+        or state_since > gpuaas_now() - make_interval(secs => :lively_seconds::float8))
+  ), ${rememberingWhen('lively')}
+  select event_id from remembered`,
+);
+
+/**
+ * Remembers an event about an allocation for its consumer when the allocation has ended, or moved within so many
+ * seconds. @returns false when nothing was remembered.
+ */
+export async function dismissWhereLively(
+  q: Queryable,
+  of: { consumer: string; event_id: string; id: string; lively_seconds: number },
+): Promise<boolean> {
+  return (await dismissStatement(q, of)).length > 0;
+}
 
 /** Live rows, oldest first, after an id: what must have a run. */
 export const liveAllocations = (q: Queryable, after: string, limit: number): Promise<AllocationRow[]> =>

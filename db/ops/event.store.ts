@@ -36,6 +36,14 @@ export const remembering = `remembered as (
   returning event_id
 )`;
 
+/** As `remembering`, when the part `when` has a row. */
+export const rememberingWhen = (when: string): string => `remembered as (
+  insert into consumed_events (consumer, event_id, at)
+  select :consumer::text, :event_id::uuid, gpuaas_now() where exists (select 1 from ${when})
+  on conflict do nothing
+  returning event_id
+)`;
+
 /** An event as it goes into the log. */
 export interface LoggedEvent {
   readonly eventId: string;

@@ -160,6 +160,7 @@ async function attempt(deps: DeliveryDeps, delivery: Delivery, event: EventEnvel
       else outcome = 'duplicate';
       return;
     }
+    if (await subscription.dismiss?.(deps.db.q, consumer, delivered)) return;
     if (await isRemembered(deps.db.q, consumer, event.event_id)) {
       outcome = 'duplicate';
       return;

@@ -42,6 +42,8 @@ export type Subscription =
       readonly kind: 'command';
       readonly group: ConsumerGroup;
       readonly channel: AnyChannel;
+      /** Remembers the event when there is nothing to command, and says so; without it every event is a command. */
+      readonly dismiss?: (q: Queryable, consumer: string, delivered: Delivered<unknown>) => Promise<boolean>;
       readonly send: (delivered: Delivered<unknown>) => Promise<void>;
     };
 
@@ -106,6 +108,23 @@ export const command = <C extends AnyChannel>(
   kind: 'command',
   group,
   channel,
+  send: (delivered) => send(delivered as Delivered<PayloadOf<C>>),
+});
+
+/**
+ * As `command`, for an event that hardly ever asks for one: `dismiss` is one statement, which remembers the event for
+ * `consumer` (`rememberingWhen` in db/ops/event.store.ts) and says true when there is nothing to command.
+ */
+export const rareCommand = <C extends AnyChannel>(
+  group: ConsumerGroup,
+  channel: C,
+  dismiss: (q: Queryable, consumer: string, delivered: Delivered<PayloadOf<C>>) => Promise<boolean>,
+  send: (delivered: Delivered<PayloadOf<C>>) => Promise<void>,
+): Subscription => ({
+  kind: 'command',
+  group,
+  channel,
+  dismiss: (q, consumer, delivered) => dismiss(q, consumer, delivered as Delivered<PayloadOf<C>>),
   send: (delivered) => send(delivered as Delivered<PayloadOf<C>>),
 });
 

@@ -27,11 +27,16 @@ import {
 } from '../../../contracts/ids.ts';
 import { uuid5 } from '../../../contracts/uuid5.ts';
 import type { AllocationRow } from '../../../db/allocations/allocation.schema.ts';
-import { findAllocation } from '../../../db/allocations/allocation.store.ts';
+import { dismissWhereLively, findAllocation } from '../../../db/allocations/allocation.store.ts';
 import type { Database } from '../../../db/client.ts';
-import { readNow } from '../../../db/clock.ts';
 import { openOperation } from '../../../db/ops/operation.store.ts';
-import { command, RejectedEvent, TargetUnavailable, type Subscription } from '../subscription.ts';
+import {
+  command,
+  rareCommand,
+  RejectedEvent,
+  TargetUnavailable,
+  type Subscription,
+} from '../subscription.ts';
 
 export interface AllocationConsumerDeps {
   readonly db: Database;
@@ -65,8 +70,8 @@ export const allocationSubscriptions = (deps: AllocationConsumerDeps): Subscript
     }
   }),
 
-  command('provisioning', provisioningRequested, ({ event }) => ensureRun(deps, event.payload.allocation_id)),
-  command('provisioning', releasingRequested, ({ event }) => ensureRun(deps, event.payload.allocation_id)),
+  ensuring(deps, provisioningRequested),
+  ensuring(deps, releasingRequested),
 ];
 
 /** Nothing is commanded before all of them are known to be the user's. */
@@ -125,13 +130,30 @@ async function forceRelease(
  * A row that moved within this time has a run: only its run moves it. Asking the engine for every event would cost it
  * more than a search attribute; one that is lost so soon afterwards is the reconciler's.
  */
-const livelyMs = 30_000;
+const livelySeconds = 30;
 
 /** The net under a run that was lost before its event came, in an outage for example; one that is there is left alone. */
+const ensuring = (
+  deps: AllocationConsumerDeps,
+  channel: typeof provisioningRequested | typeof releasingRequested,
+): Subscription =>
+  rareCommand(
+    'provisioning',
+    channel,
+    (q, consumer, { event }) =>
+      dismissWhereLively(q, {
+        consumer,
+        event_id: event.event_id,
+        id: event.payload.allocation_id,
+        lively_seconds: livelySeconds,
+      }),
+    ({ event }) => ensureRun(deps, event.payload.allocation_id),
+  );
+
 async function ensureRun(deps: AllocationConsumerDeps, id: string): Promise<void> {
-  const [row, now] = await Promise.all([findAllocation(deps.db.q, id), readNow(deps.db.q)]);
+  const row = await findAllocation(deps.db.q, id);
   if (row === undefined) throw new RejectedEvent('allocation_not_found', 'The allocation does not exist.');
-  if (isTerminalAllocationState(row.state) || now.getTime() - row.stateSince.getTime() < livelyMs) return;
+  if (isTerminalAllocationState(row.state)) return;
   await reach(async () => {
     await deps.startRun(
       deps.temporal,
