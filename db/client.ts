@@ -74,8 +74,6 @@ export function openDatabase(options: {
     query_timeout: statementTimeoutMs + silenceMs,
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
-    // Statements of one connection are sent without waiting for the answers of those before; Postgres keeps their order.
-    pipeline: true,
   });
   // A broken idle connection is replaced by the pool; without a listener it would end the process.
   pool.on('error', () => undefined);
@@ -101,7 +99,7 @@ async function runTransaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): P
   }
 }
 
-const sessions = new WeakMap<pg.PoolClient, Tx>();
+const sessions = new WeakMap<pg.PoolClient, Db>();
 /** The driver under a pool's or a transaction's query builder. */
 const drivers = new WeakMap<Queryable, pg.Pool | pg.PoolClient>();
 
@@ -118,36 +116,21 @@ export async function runOnDriver<R extends pg.QueryResultRow>(
 /** A transaction on a connection that is given back whatever happens, also when `begin` itself fails. */
 async function onConnection<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
-  let broken = false;
+  let silent = false;
   try {
-    // Not waited for: it is on its way before the first statement, and its failure is that of the transaction.
-    const begun = client.query('begin');
-    begun.catch(() => undefined);
-    const result = await work(sessionOf(client));
-    await begun;
-    await client.query('commit');
-    return result;
+    let session = sessions.get(client);
+    if (session === undefined) sessions.set(client, (session = drizzle(client, { schema })));
+    return await session.transaction((tx) => {
+      drivers.set(tx, client);
+      return work(tx);
+    });
   } catch (error) {
-    broken = isSilence(error) || !(await client.query('rollback').then(isTrue, isFalse));
+    silent = isSilence(error);
     throw error;
   } finally {
     // The pool drops one that is not queryable any more by itself, but not one that still waits for an answer.
-    client.release(broken);
+    client.release(silent);
   }
-}
-
-const isTrue = (): boolean => true;
-const isFalse = (): boolean => false;
-
-/** The query builder of a connection, in its transaction. */
-function sessionOf(client: pg.PoolClient): Tx {
-  let session = sessions.get(client);
-  if (session === undefined) {
-    // A connection within a transaction has no more to offer than the transaction; nobody nests them.
-    sessions.set(client, (session = drizzle(client, { schema }) as unknown as Tx));
-    drivers.set(session, client);
-  }
-  return session;
 }
 
 /** The driver has given up waiting for an answer. */

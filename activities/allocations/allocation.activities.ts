@@ -114,11 +114,8 @@ async function admit(
   tx: Tx,
   { allocationId, request, budgets }: Admitting,
 ): Promise<Admission> {
-  // In this order: the facts are read with the user's row locked.
-  const [, facts] = await Promise.all([
-    deps.identity.lockUser(tx, request.userId),
-    admissionFacts(tx, allocationId, request, budgets.maxConcurrentPerUser),
-  ]);
+  await deps.identity.lockUser(tx, request.userId);
+  const facts = await admissionFacts(tx, allocationId, request, budgets.maxConcurrentPerUser);
   if (facts === undefined) throw defect(`operation ${request.operationId} has no row`);
   if (facts.outcome?.kind === 'refused') return { kind: 'refused', outcome: facts.outcome };
   const accepted: OperationOutcome = { kind: 'accepted', state: 'requested' };

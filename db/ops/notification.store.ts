@@ -116,18 +116,13 @@ async function storeAll(tx: Tx, list: readonly Identified[]): Promise<readonly S
     .filter((one) => !isOperators(one))
     .toSorted((a, b) => (a.recipient < b.recipient ? -1 : a.recipient > b.recipient ? 1 : 0));
   const operators = list.filter(isOperators);
-  // One after the other in Postgres, each by what is committed when its turn comes; sent without a wait in between.
-  const locks = [
-    ...[...new Set(users.map((one) => one.recipient))].map((recipient) => lockCursor(tx, { recipient })),
-    operators.length > 0 ? lockOrder(tx, {}) : shareOrder(tx, {}),
-    ...(operators.length > 0 ? [lockCursor(tx, { recipient: operatorsRecipient })] : []),
-  ];
-  const inserts = [
-    ...users.map((one) => insertForUser(tx, parametersOf(one))),
-    ...operators.map((one) => insertForOperators(tx, parametersOf(one))),
-  ];
-  const [stored] = await Promise.all([Promise.all(inserts), Promise.all(locks)]);
-  return stored.flat();
+  for (const recipient of new Set(users.map((one) => one.recipient))) await lockCursor(tx, { recipient });
+  await (operators.length > 0 ? lockOrder(tx, {}) : shareOrder(tx, {}));
+  if (operators.length > 0) await lockCursor(tx, { recipient: operatorsRecipient });
+  const stored: StoredRow[] = [];
+  for (const one of users) stored.push(...(await insertForUser(tx, parametersOf(one))));
+  for (const one of operators) stored.push(...(await insertForOperators(tx, parametersOf(one))));
+  return stored;
 }
 
 const maxTitleChars = 200;

@@ -5,6 +5,7 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanupSequence } from '../../contracts/nodes/node-task.tasks.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
+import { now } from '../../db/clock.ts';
 import { nodeTasks } from '../../db/schema.ts';
 import { runsOf } from '../allocations/continued.ts';
 import { createSurely, releaseSurely } from '../allocations/lives.ts';
@@ -159,6 +160,38 @@ describe('polling', () => {
     const waitedMs = (row.offeredAt?.getTime() ?? Infinity) - row.createdAt.getTime();
     expect(waitedMs).toBeLessThan((heldSeconds * 1000) / 10);
     await node.workUntil(id, 'active');
+    await endByHand(node, id);
+  });
+
+  it('looks by itself soon after a report, should the wake of the next task be lost', async () => {
+    const { node, id, task } = await preparing();
+    await node.workUntil(id, 'active');
+    const heldSeconds = 30;
+    const held = node.poll({ holdSeconds: heldSeconds });
+    // Nobody is woken by this row.
+    const lost = { ...(await storedTask(task.task_id)), id: randomUUID(), activityId: randomUUID() };
+    const [row] = await lab.db.q
+      .insert(nodeTasks)
+      .values({
+        ...lost,
+        fence: lost.fence + 1,
+        state: 'queued',
+        verdict: null,
+        result: null,
+        resultAt: null,
+        completedAt: null,
+        offeredAt: null,
+        createdAt: now,
+      })
+      .returning();
+    const [signed] = signedOf(await held);
+    if (signed === undefined || row === undefined) throw new Error('the hold ended without the task');
+    expect(taskOf(signed).task_id).toBe(lost.id);
+    const { offeredAt } = await storedTask(lost.id);
+    expect((offeredAt?.getTime() ?? Infinity) - row.createdAt.getTime()).toBeLessThan(
+      (heldSeconds * 1000) / 3,
+    );
+    expect((await node.post(lost.id, successOf(taskOf(signed)))).status).toBe(200);
     await endByHand(node, id);
   });
 });
