@@ -13,7 +13,7 @@ import { dispatchFacts, type DispatchFacts } from '../../db/allocations/allocati
 import { violatedConstraint, type Queryable } from '../../db/client.ts';
 import { json, statement, type Parameters } from '../../db/statement.ts';
 import { activeTraceparent } from '../../db/trace.ts';
-import { RecentMap } from '../platform/recent-map.ts';
+import { RecentMap } from '../../contracts/recent-map.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
 
 interface DispatchAt {
@@ -58,7 +58,8 @@ export interface NodeTaskDispatcher {
   /**
    * The usual case in as few statements as there can be, under the guards of `dispatch`: a first attempt, by what this
    * process knows already, or with the transition that travels with the first task.
-   * @returns false when nothing was done: `dispatch` has to look.
+   * @returns false when no task was queued: `dispatch` has to look. The transition may have happened even so, when the
+   * node's fence moved meanwhile; ordered once more, it is found written.
    */
   quickly(q: Queryable, task: NodeTaskRequest, at: DispatchAt, order?: TransitionOrder): Promise<boolean>;
   /**

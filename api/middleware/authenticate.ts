@@ -7,7 +7,7 @@ import { ensurePersonal, type PersonalIdentity } from '../../db/identity/persona
 import { findNodeBySecretHash, readAgentSecretHash } from '../../db/nodes/node.views.ts';
 import type { Tokens } from '../deps.ts';
 import type { Caller } from '../route.ts';
-import { RecentMap } from '../../activities/platform/recent-map.ts';
+import { RecentMap } from '../../contracts/recent-map.ts';
 import { validationError } from './errors.ts';
 
 const bearer = /^Bearer +([\x21-\x7e]+)$/i;

@@ -1,8 +1,8 @@
-import { RecentMap } from '../../activities/platform/recent-map.ts';
+import { RecentMap } from '../../contracts/recent-map.ts';
 
 /** Nodes that a process remembers. */
 const maxNodes = 20_000;
-/** How long a look counts: a wake that was lost costs no more than this. */
+/** How long a look counts: a wake that was lost costs the next poll no more than this. */
 const maxAgeMs = 1000;
 
 /** A look for a node's tasks that is under way. */
@@ -23,7 +23,10 @@ export interface RecentLooks {
   woken(nodeId: string): void;
   /** Wakes may have been missed. */
   forgetAll(): void;
-  /** True when a look found nothing but what was reported since, and no wake came after it began. */
+  /**
+   * True when the last look offered nothing but what was reported since, and no wake came after it began. What another
+   * poll of the node held locked at that moment counts as nothing: it is found when the wait is over.
+   */
   isQuiet(nodeId: string): boolean;
 }
 

@@ -11,7 +11,7 @@ import { recordContact } from '../../db/nodes/node-contact.store.ts';
 import { findTask, offerTasks, runningTasks, storeVerdict } from '../../db/nodes/node-task.store.ts';
 import type { NodeTaskRow } from '../../db/nodes/node-task.schema.ts';
 import type { ApiDeps } from '../deps.ts';
-import { RecentMap } from '../../activities/platform/recent-map.ts';
+import { RecentMap } from '../../contracts/recent-map.ts';
 import { route, type Route } from '../route.ts';
 import { createCompletions, createHeartbeats } from './node-task.commands.ts';
 import { signTask } from './node-task.signing.ts';

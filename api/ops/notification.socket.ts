@@ -9,7 +9,7 @@ import { notificationCloses } from '../../contracts/ops/notification.ts';
 import { headPosition, positionAfter } from '../../db/ops/notification.views.ts';
 import type { ApiDeps } from '../deps.ts';
 import { createTokenAuthentication, type AuthenticateToken } from '../middleware/authenticate.ts';
-import { RecentMap } from '../../activities/platform/recent-map.ts';
+import { RecentMap } from '../../contracts/recent-map.ts';
 import { classify } from '../middleware/errors.ts';
 import { createLimiter, type Limiter } from '../middleware/limits.ts';
 import type { Caller } from '../route.ts';

@@ -11,6 +11,7 @@ import { asId, type AllocationId, type NodeId } from '../../contracts/ids.ts';
 import type { NodeTaskKind, NodeTaskRequest } from '../../contracts/nodes/node-task.tasks.ts';
 import { openDatabase, type Database } from '../../db/client.ts';
 import * as tasks from '../../db/nodes/node-task.store.ts';
+import { until } from '../harness/lab.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/stack.ts';
 
 /** A worker queues the task of a first attempt by what it remembers; what it remembers may be out of date. */
@@ -133,6 +134,33 @@ describe('the first task with the transition that travels with it', () => {
         to_state: 'provisioning',
       },
     ]);
+  });
+
+  it('queues no task under a fence that moved meanwhile, and the careful way goes on from the moved row', async () => {
+    let commit = (): void => undefined;
+    const asked = new Promise<void>((resolve) => (commit = resolve));
+    let held = false;
+    const rival = db.tx(async (tx) => {
+      await tx.execute(sql`update nodes set fence = fence + 1 where id = ${nodeId}`);
+      held = true;
+      await asked;
+    });
+    await until('the rival holds the node', () => Promise.resolve(held));
+    const quick = prepare();
+    await until('the statement waits for the node', async () => {
+      const waiting = await db.q.execute(
+        sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      return waiting.rows.length > 0;
+    });
+    commit();
+    await rival;
+    expect(await quick).toBe(false);
+    expect(await rows()).toEqual([]);
+    const row = await db.q.execute(sql`select state, version from allocations where id = ${allocationId}`);
+    expect(row.rows).toEqual([{ state: 'provisioning', version: 2 }]);
+    expect(await worker.dispatch(db.q, task('node.allocation_prepare'), at('1'))).toBeNull();
+    expect(await rows()).toEqual([queued('1', 2)]);
   });
 
   it('does nothing for a row that does not stand as its admission left it', async () => {
