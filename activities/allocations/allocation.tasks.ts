@@ -14,7 +14,7 @@ import { violatedConstraint, type Queryable } from '../../db/client.ts';
 import { json, statement, type Parameters } from '../../db/statement.ts';
 import { activeTraceparent } from '../../db/trace.ts';
 import { RecentMap } from '../../contracts/recent-map.ts';
-import type { AllocationActivityDeps } from './allocation.ports.ts';
+import type { AllocationActivityDeps, NodeTaskPort } from './allocation.ports.ts';
 
 interface DispatchAt {
   readonly workflowId: string;
@@ -73,37 +73,15 @@ export interface NodeTaskDispatcher {
 
 export function nodeTaskDispatcher({ tasks }: Pick<AllocationActivityDeps, 'tasks'>): NodeTaskDispatcher {
   const known = new RecentMap<KnownTenant>({ size: maxKnown });
-  const statementOf = (name: string, change: string, part: string) =>
-    statement<Parameters, { fence: number }>(
-      name,
-      `with ${change}, ${tasks.queueing(part)} select fence from queued`,
-    );
-  const dispatchStatement = statementOf('allocation-dispatch', noteWait, 'waiting');
-  const startStatement = statementOf('allocation-start-dispatch', starting, 'moved');
+  const write = taskWriter(tasks);
 
   /** @returns false when the row or the node is not any more what the facts say. */
-  const queue = async (q: Queryable, { task, at, params, tenant, order }: Queueing): Promise<boolean> => {
-    const write = order === undefined ? dispatchStatement : startStatement;
-    const [queued] = await write(q, {
-      ...(order === undefined ? { states: openStates(task.kind) } : startParameters(order)),
-      allocation_id: task.allocationId,
-      waiting_on: nodeTaskWait(task.kind),
-      timeout_seconds: at.timeoutSeconds,
-      node_id: task.nodeId,
-      fence: tenant.fence,
-      task_id: tasks.nodeTaskIdOf(at),
-      kind: task.kind,
-      params: json(params),
-      workflow_id: at.workflowId,
-      run_id: at.runId,
-      activity_id: at.activityId,
-      attempt: at.attempt,
-      correlation_id: task.correlationId,
-      traceparent: activeTraceparent(),
-    });
-    if (queued === undefined) return false;
+  const queue = async (q: Queryable, queueing: Queueing): Promise<boolean> => {
+    const fence = await write(q, queueing);
+    if (fence === undefined) return false;
+    const { task, tenant } = queueing;
     const { userId, username, uid } = tenant;
-    known.set(task.allocationId, { userId, username, uid, nodeId: task.nodeId, fence: queued.fence });
+    known.set(task.allocationId, { userId, username, uid, nodeId: task.nodeId, fence });
     return true;
   };
 
@@ -154,6 +132,38 @@ interface Queueing {
   readonly tenant: Omit<KnownTenant, 'nodeId'>;
   /** What moves the row with it. */
   readonly order?: TransitionOrder;
+}
+
+/** Writes a task, with its transition if it has one; gives its fence, undefined when it was not queued. */
+function taskWriter(tasks: NodeTaskPort): (q: Queryable, queueing: Queueing) => Promise<number | undefined> {
+  const statementOf = (name: string, change: string, part: string) =>
+    statement<Parameters, { fence: number }>(
+      name,
+      `with ${change}, ${tasks.queueing(part)} select fence from queued`,
+    );
+  const dispatchStatement = statementOf('allocation-dispatch', noteWait, 'waiting');
+  const startStatement = statementOf('allocation-start-dispatch', starting, 'moved');
+  return async (q, { task, at, params, tenant, order }) => {
+    const write = order === undefined ? dispatchStatement : startStatement;
+    const [queued] = await write(q, {
+      ...(order === undefined ? { states: openStates(task.kind) } : startParameters(order)),
+      allocation_id: task.allocationId,
+      waiting_on: nodeTaskWait(task.kind),
+      timeout_seconds: at.timeoutSeconds,
+      node_id: task.nodeId,
+      fence: tenant.fence,
+      task_id: tasks.nodeTaskIdOf(at),
+      kind: task.kind,
+      params: json(params),
+      workflow_id: at.workflowId,
+      run_id: at.runId,
+      activity_id: at.activityId,
+      attempt: at.attempt,
+      correlation_id: task.correlationId,
+      traceparent: activeTraceparent(),
+    });
+    return queued?.fence;
+  };
 }
 
 const posixName = ({ userId, username }: Pick<DispatchFacts, 'userId' | 'username'>): string => {

@@ -15,7 +15,7 @@ import { RecentMap } from '../../contracts/recent-map.ts';
 import { route, type Route } from '../route.ts';
 import { createCompletions, createHeartbeats } from './node-task.commands.ts';
 import { signTask } from './node-task.signing.ts';
-import { createTaskWaiters } from './node-task.waiters.ts';
+import { createTaskWaiters, type TaskWaiters } from './node-task.waiters.ts';
 
 /** Most tasks of one answer. */
 const batchSize = 16;
@@ -29,7 +29,6 @@ const maxRemembered = 10_000;
 
 /** How long a poll waits for a wake before it looks, when nothing can have come without one. */
 const quietMs = 1000;
-const nothing = { tasks: [], cancel: [] };
 
 type Report = z.output<(typeof postTaskResult)['body']>;
 
@@ -51,7 +50,7 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
   };
 
   /** What to tell the agent now. */
-  const look = async (nodeId: NodeId, running: readonly string[]) => {
+  const look = async (nodeId: NodeId, running: readonly string[]): Promise<Found> => {
     const begun = waiters.looks.begin(nodeId);
     const [tasks, { current, cancel }] = await Promise.all([
       offerTasks(db.q, nodeId, running, batchSize),
@@ -69,22 +68,11 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
     route(waitForTasks, async ({ nodeId, query, signal }) => {
       const running = [...new Set(query.running?.split(',') ?? [])];
       const holdMs = Math.min(query.hold_seconds * 1000, running.length > 0 ? busyHoldMs : Infinity);
-      const until = performance.now() + holdMs;
       const waiter = waiters.register(nodeId);
       try {
         await contact(nodeId);
-        if (running.length === 0 && waiters.looks.isQuiet(nodeId)) {
-          assertNoConnectionHeld('a node task');
-          await waiter.wait(Math.min(holdMs, quietMs), signal);
-        }
-        let found = signal.aborted ? nothing : await look(nodeId, running);
-        while (found.tasks.length === 0 && found.cancel.length === 0) {
-          const left = until - performance.now();
-          if (left <= 0 || signal.aborted) break;
-          assertNoConnectionHeld('a node task');
-          if (!(await waiter.wait(left, signal))) break;
-          found = await look(nodeId, running);
-        }
+        const isQuiet = running.length === 0 && waiters.looks.isQuiet(nodeId);
+        const found = await held({ waiter, holdMs, isQuiet, signal }, () => look(nodeId, running));
         // A task that was just offered says when: one round trip less on its way to the agent.
         const serverTime = found.tasks[0]?.lastSeenAt ?? (await readNow(db.q));
         return {
@@ -111,6 +99,36 @@ export function nodeTaskRoutes(deps: ApiDeps): { routes: Route[]; close(): void 
     }),
   ];
   return { routes, close: () => waiters.close() };
+}
+
+interface Found {
+  readonly tasks: NodeTaskRow[];
+  readonly cancel: string[];
+}
+
+interface Hold {
+  readonly waiter: Pick<ReturnType<TaskWaiters['register']>, 'wait'>;
+  readonly holdMs: number;
+  /** True when nothing can be there without a wake. */
+  readonly isQuiet: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Looks until there is something to tell the agent, or the hold is over. */
+async function held({ waiter, holdMs, isQuiet, signal }: Hold, look: () => Promise<Found>): Promise<Found> {
+  const until = performance.now() + holdMs;
+  const wait = (atMostMs: number): Promise<boolean> => {
+    assertNoConnectionHeld('a node task');
+    return waiter.wait(atMostMs, signal);
+  };
+  if (isQuiet) await wait(Math.min(holdMs, quietMs));
+  let found: Found = signal.aborted ? { tasks: [], cancel: [] } : await look();
+  while (found.tasks.length === 0 && found.cancel.length === 0) {
+    const left = until - performance.now();
+    if (left <= 0 || signal.aborted || !(await wait(left))) break;
+    found = await look();
+  }
+  return found;
 }
 
 /** What a report is judged by. It never changes, so whoever offered the task knows it still. */
