@@ -2,7 +2,7 @@ import { RecentMap } from '../../contracts/recent-map.ts';
 
 /** Nodes that a process remembers. */
 const maxNodes = 20_000;
-/** How long a look counts: a wake that was lost costs the next poll no more than this. */
+/** How long a look counts. */
 const maxAgeMs = 1000;
 
 /** A look for a node's tasks that is under way. */
@@ -31,34 +31,29 @@ export interface RecentLooks {
 }
 
 export function createRecentLooks(): RecentLooks {
-  let looks = new RecentMap<{ readonly open: Set<string> }>({ size: maxNodes, maxAgeMs });
-  /** The look of each node that a wake would spoil. */
-  const underWay = new Map<string, Look>();
+  const none = () => new RecentMap<Seen>({ size: maxNodes, maxAgeMs });
+  let looks = none();
   return {
     begin(nodeId) {
-      const look: Look = {
+      const underWay: Seen = {};
+      looks.set(nodeId, underWay);
+      return {
+        // A wake, or a look that began later, has put another in its place.
         done(taskIds) {
-          if (underWay.get(nodeId) !== look) return;
-          underWay.delete(nodeId);
-          looks.set(nodeId, { open: new Set(taskIds) });
+          if (looks.get(nodeId) === underWay) looks.set(nodeId, { open: new Set(taskIds) });
         },
       };
-      underWay.set(nodeId, look);
-      looks.set(nodeId, unknown);
-      return look;
     },
-    reported: (nodeId, taskId) => void looks.get(nodeId)?.open.delete(taskId),
-    woken(nodeId) {
-      underWay.delete(nodeId);
-      looks.set(nodeId, unknown);
-    },
+    reported: (nodeId, taskId) => void looks.get(nodeId)?.open?.delete(taskId),
+    woken: (nodeId) => looks.set(nodeId, {}),
     forgetAll() {
-      underWay.clear();
-      looks = new RecentMap({ size: maxNodes, maxAgeMs });
+      looks = none();
     },
-    isQuiet: (nodeId) => looks.get(nodeId)?.open.size === 0,
+    isQuiet: (nodeId) => looks.get(nodeId)?.open?.size === 0,
   };
 }
 
-/** No task has this id, so it is never reported. */
-const unknown = { open: new Set(['']) };
+/** What was offered and is not reported yet; without `open` nobody knows. */
+interface Seen {
+  readonly open?: Set<string>;
+}
