@@ -28,7 +28,6 @@ import {
   movedRow,
   readPosition,
   requestedAllocation,
-  startAllocation,
   type Position,
 } from '../../db/allocations/allocation.store.ts';
 import type { AllocationRow } from '../../db/allocations/allocation.schema.ts';
@@ -41,7 +40,7 @@ import { SecondWriterError } from '../../db/timeline.ts';
 import { defect, guarded as guardedBy } from '../failures.ts';
 import { requestedEvent, transitionEvents } from './allocation.outbox.ts';
 import type { AllocationActivityDeps } from './allocation.ports.ts';
-import { OutdatedTaskError, isPlainStart, nodeTaskDispatcher } from './allocation.tasks.ts';
+import { OutdatedTaskError, nodeTaskDispatcher } from './allocation.tasks.ts';
 
 export function createAllocationActivities(
   deps: AllocationActivityDeps,
@@ -98,7 +97,7 @@ export function createAllocationActivities(
         if (await dispatcher.quickly(db.q, task, by, transition)) return null;
         if (transition === undefined) return dispatcher.dispatch(db.q, task, by);
         return db.tx(async (tx) => {
-          await applyFirst(deps, tx, transition);
+          await applyTransition(deps, transition, tx);
           return dispatcher.dispatch(tx, task, by);
         });
       });
@@ -155,12 +154,6 @@ interface Admitting {
 
 /** How often a transition is decided anew because its row or its command changed between the reading and the writing. */
 const maxRounds = 10;
-
-/** The transition that travels with the first task; nearly always the row stands as its admission left it. */
-async function applyFirst(deps: AllocationActivityDeps, tx: Tx, order: TransitionOrder): Promise<void> {
-  if (isPlainStart(order) && (await startAllocation(tx, order))) return;
-  await applyTransition(deps, order, tx);
-}
 
 /** Reads, decides, and writes at exactly the version that was read (D-0011). */
 async function applyTransition(

@@ -50,7 +50,7 @@ interface KnownTenant extends Pick<DispatchFacts, 'userId' | 'username' | 'uid' 
 const maxKnown = 10_000;
 
 /** The transition that nearly always travels with the first task: its row stands as the admission left it. */
-export const isPlainStart = (order: TransitionOrder): boolean =>
+const isPlainStart = (order: TransitionOrder): boolean =>
   order.event === 'provisioning_started' && order.command === null;
 
 /** Queues node tasks. */
@@ -64,7 +64,7 @@ export interface NodeTaskDispatcher {
   quickly(q: Queryable, task: NodeTaskRequest, at: DispatchAt, order?: TransitionOrder): Promise<boolean>;
   /**
    * Queues the task of this activity, or finds the one that an earlier attempt queued. Reads first and writes in one
-   * statement under what was read: the row's state and the node's fence. Nothing is written when one of them has changed,
+   * statement under what was read: the row's state and the node's fence. No task is queued when one of them has changed,
    * and the next round sees how (D-0011).
    * @returns the verdict when the node has answered already, otherwise null: it will.
    */

@@ -202,11 +202,6 @@ const moveStatement = statement(
   select 1 as written from moved`,
 );
 
-const startStatement = statement(
-  'allocation-start',
-  `with ${lazily}, ${moving(isLazy)} select 1 as written from moved`,
-);
-
 /**
  * The only writer of `allocations.state`: moves the row at exactly the version that was read, with the timeline entry,
  * the events and the command's outcome, in one statement.
@@ -257,18 +252,10 @@ export async function moveAllocation(
 }
 
 /**
- * Moves a row on that just came to be, without reading it first: nothing but its state is there to change. Lazy: nobody
- * acts on it before the task that it goes with has its verdict.
- * @returns false when it does not stand where the order saw it.
- */
-export async function startAllocation(q: Queryable, order: TransitionOrder): Promise<boolean> {
-  const written = await startStatement(q, startParameters(order));
-  return written.length > 0;
-}
-
-/**
- * A part of one statement: `startAllocation`, for a statement that begins with the wait which `noteWait` would note next.
- * Its parameters are those of `startParameters`, and the `waiting_on` and `timeout_seconds` of that wait.
+ * A part of one statement: moves a row on that just came to be, without reading it first (nothing but its state is there
+ * to change), and says what it waits for next, as `noteWait` would. Lazy: nobody acts on it before the task that it goes
+ * with has its verdict. Its parameters are those of `startParameters`, and the `waiting_on` and `timeout_seconds` of that
+ * wait.
  */
 export const starting = `
   ${lazily}, ${moving(isLazy, 'gpuaas_now() + make_interval(secs => :timeout_seconds::float8)')}`;
@@ -284,7 +271,6 @@ export function startParameters(order: TransitionOrder): Parameters {
     from,
     state: to,
     state_since: null,
-    waiting_on: allocationWaits[to].waitingOn,
     who_can_unblock: allocationWaits[to].whoCanUnblock,
     active_at: null,
     release_requested_at: null,

@@ -41,7 +41,7 @@ export const queueing = (change: string): string => `
       fenced.fence, :workflow_id::text, :run_id::text, :activity_id::text, :attempt::int, :correlation_id::text,
       :traceparent::text, gpuaas_now(), gpuaas_now() + make_interval(secs => :timeout_seconds::float8)
     from fenced
-    returning id, fence::float8 as fence
+    returning fence::float8 as fence
   )`;
 
 /** Closes every open task of the allocation `:allocation_id` to results. */
